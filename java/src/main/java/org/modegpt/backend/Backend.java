@@ -1,0 +1,114 @@
+package org.modegpt.backend;
+
+import java.lang.foreign.Arena;
+import org.jspecify.annotations.Nullable;
+import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
+
+/// Everything the engine computes, on one device. Shapes, units and formulas of the kernels are those of the function of the
+/// same name in `native/include/modegpt.h`; the dense linear algebra at the end is documented here.
+///
+/// A backend is one serial stream and not thread-safe: use one per thread (they share nothing but the machine). Tensors passed
+/// to it must have been allocated by it or, for a backend with {@link #unifiedMemory()}, be any host tensor. Outputs are
+/// arguments, so callers own all memory. Bad arguments are {@link IllegalArgumentException} before anything is computed; a
+/// failing device is {@link BackendException}.
+public interface Backend extends AutoCloseable {
+
+  /// `cpu`, `cuda:0` or `reference`.
+  String name();
+
+  /// One line for people: instruction set, threads, libraries.
+  String describe();
+
+  /// Whether host tensors can be passed to every operation (true on CPU back-ends).
+  boolean unifiedMemory();
+
+  /// Uninitialised memory of this device that lives as long as `arena`.
+  Tensor allocate(Arena arena, DType dtype, long rows, long cols);
+
+  /// Copies between host and device or within the device; same dtype and shape.
+  void copy(Tensor source, Tensor destination);
+
+  void fillZero(Tensor x);
+
+  /// Waits for all work of this backend.
+  void sync();
+
+  // ---- element-wise and row-wise
+
+  void cast(Tensor source, Tensor destination);
+
+  void transpose(Tensor source, Tensor destination);
+
+  long countNonFinite(Tensor x);
+
+  void embed(Tensor table, Tensor ids, Tensor out);
+
+  void rmsNorm(Tensor x, @Nullable Tensor weight, float eps, Tensor y);
+
+  void layerNorm(Tensor x, @Nullable Tensor weight, @Nullable Tensor bias, float eps, Tensor y);
+
+  void rope(Tensor x, Tensor positions, Tensor frequencies, int heads);
+
+  void attention(Tensor q, Tensor k, Tensor v, AttentionShape shape, Tensor out);
+
+  void gatedActivation(Tensor gate, Tensor up, Activation activation, Tensor y);
+
+  void activation(Tensor x, Activation activation);
+
+  /// `y += alpha * x`; a one-row `x` is added to every row.
+  void add(float alpha, Tensor x, Tensor y);
+
+  void scale(float alpha, float softcap, Tensor x);
+
+  void gatherColumns(Tensor x, Tensor index, Tensor y);
+
+  // ---- losses
+
+  void nll(Tensor logits, Tensor targets, Tensor nll, @Nullable Tensor argmax);
+
+  void klDivergence(Tensor p, Tensor q, Tensor kl);
+
+  // ---- statistics (add to an F64 output)
+
+  /// Lower triangle of `c += xᵀ x`.
+  void gram(Tensor x, Tensor c);
+
+  void crossGram(Tensor x, Tensor y, Tensor c);
+
+  void headGram(Tensor x, int heads, Tensor c);
+
+  void columnEnergy(Tensor x, Tensor energy);
+
+  void blockInfluence(Tensor x, Tensor y, Tensor accumulator);
+
+  // ---- dense linear algebra
+
+  /// `y = x wᵀ (+ bias)`: x F32 [N, in], w [out, in] of any float or quantised dtype, y F32 [N, out]. Chooses between the
+  /// memory-bound kernel (few rows) and GEMM.
+  void linear(Tensor x, Tensor w, @Nullable Tensor bias, Tensor y);
+
+  /// `c = alpha * op(a) op(b) + beta * c`; all F32 or all F64.
+  void gemm(boolean transposeA, boolean transposeB, double alpha, Tensor a, Tensor b, double beta, Tensor c);
+
+  /// Lower Cholesky factor of a symmetric F64 matrix in place; reads and writes the lower triangle only. Returns 0, or the
+  /// 1-based order of the first leading minor that is not positive definite (the contents are then undefined).
+  long cholesky(Tensor a);
+
+  /// Solves `op(L) X = B` (left) or `X op(L) = B` (right) in place of `b`; `l` is lower triangular; F64.
+  void triangularSolve(Tensor l, boolean left, boolean transpose, Tensor b);
+
+  /// Replaces the lower triangle of `l` with that of its inverse; F64. `l` must have a non-zero diagonal.
+  void triangularInverse(Tensor l);
+
+  /// Eigenvalues (ascending, `values` F64 [1, n]) and eigenvectors (row i of `a` belongs to value i) of a symmetric F64 matrix;
+  /// reads the lower triangle.
+  void symmetricEigen(Tensor a, Tensor values);
+
+  /// Thin singular value decomposition `a = u diag(s) vt`, F64: a [m, n] (destroyed), u [m, k], s [1, k] descending,
+  /// vt [k, n], k = min(m, n).
+  void svd(Tensor a, Tensor u, Tensor s, Tensor vt);
+
+  @Override
+  void close();
+}
