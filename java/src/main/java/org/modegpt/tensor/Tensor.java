@@ -101,7 +101,7 @@ public record Tensor(DType dtype, long rows, long cols, long stride, MemorySegme
 
   /// The same memory as another shape; needs a contiguous tensor.
   public Tensor reshape(long newRows, long newCols) {
-    if (stride != cols || Math.multiplyExact(newRows, newCols) != elements()) {
+    if (!contiguous() || Math.multiplyExact(newRows, newCols) != elements()) {
       throw new IllegalArgumentException("cannot view " + rows + " x " + cols + " as " + newRows + " x " + newCols);
     }
     return new Tensor(dtype, newRows, newCols, newCols, data, onDevice);
