@@ -9,6 +9,7 @@ import java.util.Set;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
 import org.modegpt.io.ModelDirectory;
+import org.modegpt.io.TensorInfo;
 import org.modegpt.io.TensorSource;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
@@ -70,7 +71,7 @@ public final class Transformer implements AutoCloseable {
 
   /// Parameters of the whole model, tied weights counted once.
   public long parameters() {
-    return source.names().stream().filter(n -> !architecture.isIgnored(n)).mapToLong(n -> source.get(n).elements()).sum();
+    return source.names().stream().filter(n -> !architecture.isIgnored(n)).mapToLong(n -> source.info(n).elements()).sum();
   }
 
   /// Loads one block; it lives as long as `arena`.
@@ -108,7 +109,7 @@ public final class Transformer implements AutoCloseable {
   }
 
   private Tensor load(Backend backend, Arena arena, String name, boolean keepType) {
-    Tensor stored = source.get(name);
+    Tensor stored = source.get(name, arena);
     Tensor local = stored;
     if (!backend.unifiedMemory()) {
       local = backend.allocate(arena, stored.dtype(), stored.rows(), stored.cols());
@@ -173,7 +174,7 @@ public final class Transformer implements AutoCloseable {
     if (!source.has(name)) {
       throw new UserException(directory.path() + ": tensor " + name + " is missing");
     }
-    Tensor tensor = source.get(name);
+    TensorInfo tensor = source.info(name);
     if (tensor.rows() != rows || tensor.cols() != cols) {
       throw new UserException(
           directory.path() + ": tensor " + name + " is " + tensor.rows() + " x " + tensor.cols() + ", the configuration needs "
