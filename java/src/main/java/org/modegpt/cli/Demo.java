@@ -24,7 +24,8 @@ final class Demo {
     String folder = System.getProperty("modegpt.demo", "");
     Path path = Path.of(folder, name);
     if (folder.isEmpty() || !Files.exists(path)) {
-      throw new UserException("this installation has no demonstration files (" + name + "); " + advice);
+      throw new UserException(
+          "this installation has no demonstration files (" + name + "); " + advice);
     }
     return path;
   }

@@ -16,10 +16,19 @@ final class DevicesCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     if (output.json) {
-      output.out().print(Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(Backends.candidates()) + "\n");
+      output
+          .out()
+          .print(
+              Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(Backends.candidates())
+                  + "\n");
     } else {
       Table table = new Table("device", "available", "what");
-      Backends.candidates().forEach(c -> table.row(c.name(), c.available() ? "yes" : "no", c.available() ? c.description() : c.reason()));
+      Backends.candidates()
+          .forEach(c ->
+              table.row(
+                  c.name(),
+                  c.available() ? "yes" : "no",
+                  c.available() ? c.description() : c.reason()));
       output.out().print(table);
     }
     output.out().flush();

@@ -30,7 +30,10 @@ import tools.jackson.databind.node.ObjectNode;
       "  modegpt generate my-model --prompt \"Once\" --temperature 0"
     })
 final class GenerateCommand implements Callable<Integer> {
-  @Parameters(arity = "0..1", paramLabel = "MODEL", description = "Hugging Face folder or .gguf file (default: the demonstration model).")
+  @Parameters(
+      arity = "0..1",
+      paramLabel = "MODEL",
+      description = "Hugging Face folder or .gguf file (default: the demonstration model).")
   private @Nullable Path path;
 
   @Option(
@@ -47,25 +50,47 @@ final class GenerateCommand implements Callable<Integer> {
       description = "At most this many new tokens (default: ${DEFAULT-VALUE}).")
   private int maxTokens;
 
-  @Option(names = "--temperature", paramLabel = "T", defaultValue = "0.8", description = "0 always takes the most likely token (default: ${DEFAULT-VALUE}).")
+  @Option(
+      names = "--temperature",
+      paramLabel = "T",
+      defaultValue = "0.8",
+      description = "0 always takes the most likely token (default: ${DEFAULT-VALUE}).")
   private float temperature;
 
-  @Option(names = "--top-k", paramLabel = "K", defaultValue = "40", description = "Sample among the K most likely tokens, 0 for all (default: ${DEFAULT-VALUE}).")
+  @Option(
+      names = "--top-k",
+      paramLabel = "K",
+      defaultValue = "40",
+      description = "Sample among the K most likely tokens, 0 for all (default: ${DEFAULT-VALUE}).")
   private int topK;
 
-  @Option(names = "--top-p", paramLabel = "P", defaultValue = "0.95", description = "Sample among the most likely tokens of total probability P (default: ${DEFAULT-VALUE}).")
+  @Option(
+      names = "--top-p",
+      paramLabel = "P",
+      defaultValue = "0.95",
+      description =
+          "Sample among the most likely tokens of total probability P (default: ${DEFAULT-VALUE}).")
   private float topP;
 
-  @Option(names = "--repetition-penalty", paramLabel = "R", defaultValue = "1.0", description = "Above 1 makes tokens already present less likely (default: ${DEFAULT-VALUE}).")
+  @Option(
+      names = "--repetition-penalty",
+      paramLabel = "R",
+      defaultValue = "1.0",
+      description = "Above 1 makes tokens already present less likely (default: ${DEFAULT-VALUE}).")
   private float repetitionPenalty;
 
-  @Option(names = "--seed", paramLabel = "N", defaultValue = "0", description = "Seed of the sampling (default: ${DEFAULT-VALUE}).")
+  @Option(
+      names = "--seed",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "Seed of the sampling (default: ${DEFAULT-VALUE}).")
   private long seed;
 
   @Option(
       names = {"-c", "--ctx-size"},
       paramLabel = "N",
-      description = "Most tokens of prompt and continuation (default: what both need, at most the model's context).")
+      description =
+          "Most tokens of prompt and continuation (default: what both need, at most the model's context).")
   private @Nullable Integer contextSize;
 
   @Option(names = "--ignore-eos", description = "Go on after the end token.")
@@ -81,7 +106,10 @@ final class GenerateCommand implements Callable<Integer> {
         Backend backend = engine.open()) {
       Tokenizer tokenizer = model.directory().tokenizer();
       int[] ids = tokenizer.encode(prompt, true);
-      int context = contextSize != null ? contextSize : Math.min(model.config().contextLength(), ids.length + maxTokens);
+      int context =
+          contextSize != null
+              ? contextSize
+              : Math.min(model.config().contextLength(), ids.length + maxTokens);
       OptionalInt eos = tokenizer.eosId();
       Set<Integer> ends = ignoreEos || eos.isEmpty() ? Set.of() : Set.of(eos.getAsInt());
       long start = System.nanoTime();
@@ -93,7 +121,13 @@ final class GenerateCommand implements Callable<Integer> {
     return 0;
   }
 
-  private void run(Decoder decoder, int[] ids, Sampling sampling, Set<Integer> ends, StreamDecoder text, double loadSeconds) {
+  private void run(
+      Decoder decoder,
+      int[] ids,
+      Sampling sampling,
+      Set<Integer> ends,
+      StreamDecoder text,
+      double loadSeconds) {
     StringBuilder whole = new StringBuilder();
     long start = System.nanoTime();
     long[] first = new long[1];
@@ -129,7 +163,12 @@ final class GenerateCommand implements Callable<Integer> {
       output.out().flush();
       output.say(
           String.format(
-              Locale.ROOT, "%d prompt tokens, first token after %.3f s; %d new tokens, %.1f tokens/s", ids.length, prefill, count, rate));
+              Locale.ROOT,
+              "%d prompt tokens, first token after %.3f s; %d new tokens, %.1f tokens/s",
+              ids.length,
+              prefill,
+              count,
+              rate));
     }
   }
 

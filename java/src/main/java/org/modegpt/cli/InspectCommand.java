@@ -20,9 +20,17 @@ import tools.jackson.databind.node.ObjectNode;
     name = "inspect",
     description = "Shows a model's configuration, sizes and tensors.",
     mixinStandardHelpOptions = true,
-    footer = {"", "Examples:", "  modegpt inspect my-model", "  modegpt inspect model.gguf --tensors --json"})
+    footer = {
+      "",
+      "Examples:",
+      "  modegpt inspect my-model",
+      "  modegpt inspect model.gguf --tensors --json"
+    })
 final class InspectCommand implements Callable<Integer> {
-  @Parameters(arity = "0..1", paramLabel = "MODEL", description = "Hugging Face folder or .gguf file (default: the demonstration model).")
+  @Parameters(
+      arity = "0..1",
+      paramLabel = "MODEL",
+      description = "Hugging Face folder or .gguf file (default: the demonstration model).")
   private @Nullable Path path;
 
   @Option(names = "--tensors", description = "List every tensor.")
@@ -60,9 +68,15 @@ final class InspectCommand implements Callable<Integer> {
     node.put("vocab_size", c.vocabSize());
     node.put("context_length", c.contextLength());
     node.put("tied_embeddings", c.tiedEmbeddings());
-    node.set("shapes", Json.MAPPER.valueToTree(c.shapes().stream().map(s -> List.of(s.mlpWidth(), s.qkDim(), s.voDim())).toList()));
+    node.set(
+        "shapes",
+        Json.MAPPER.valueToTree(
+            c.shapes().stream().map(s -> List.of(s.mlpWidth(), s.qkDim(), s.voDim())).toList()));
     if (listTensors) {
-      node.set("tensors", Json.MAPPER.valueToTree(model.tensors().names().stream().map(model.tensors()::info).toList()));
+      node.set(
+          "tensors",
+          Json.MAPPER.valueToTree(
+              model.tensors().names().stream().map(model.tensors()::info).toList()));
     }
     return node;
   }
@@ -71,7 +85,9 @@ final class InspectCommand implements Callable<Integer> {
     ModelConfig c = model.config();
     line("model", model.directory().path() + (c.compressed() ? " (compressed)" : ""));
     line("architecture", c.modelType());
-    line("parameters", "%,d, of them %,d in block matrices".formatted(model.parameters(), c.matrixParameters()));
+    line(
+        "parameters",
+        "%,d, of them %,d in block matrices".formatted(model.parameters(), c.matrixParameters()));
     line("size", Table.mebibytes(bytes(model)));
     line("layers", Integer.toString(c.layers()));
     line("hidden size", Integer.toString(c.hiddenSize()));

@@ -13,11 +13,12 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.IExecutionExceptionHandler;
 import picocli.CommandLine.ParameterException;
 
-/// The program. Data goes to standard output, progress and messages to standard error. Exit codes: 0 done, 1 failed, 2 wrong
-/// usage, 130 interrupted.
+/// The program. Data goes to standard output, progress and messages to standard error. Exit codes:
+/// 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 @Command(
     name = "modegpt",
-    description = "Compresses decoder-only language models by modular decomposition (arXiv 2408.09632).",
+    description =
+        "Compresses decoder-only language models by modular decomposition (arXiv 2408.09632).",
     synopsisSubcommandLabel = "COMMAND",
     mixinStandardHelpOptions = true,
     versionProvider = Version.class,
@@ -48,11 +49,17 @@ public final class Main {
   private Main() {}
 
   public static void main(String... args) {
-    PrintStream out = new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8);
-    PrintStream err = new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8);
+    PrintStream out =
+        new PrintStream(new FileOutputStream(FileDescriptor.out), false, StandardCharsets.UTF_8);
+    PrintStream err =
+        new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8);
     System.setOut(out);
     System.setErr(err);
-    int code = run(new PrintWriter(out, true, StandardCharsets.UTF_8), new PrintWriter(err, true, StandardCharsets.UTF_8), args);
+    int code =
+        run(
+            new PrintWriter(out, true, StandardCharsets.UTF_8),
+            new PrintWriter(err, true, StandardCharsets.UTF_8),
+            args);
     out.flush();
     System.exit(code);
   }
@@ -64,13 +71,12 @@ public final class Main {
     program.setErr(err);
     program.setCaseInsensitiveEnumValuesAllowed(true);
     program.setExecutionExceptionHandler(failures());
-    program.setParameterExceptionHandler(
-        (e, unused) -> {
-          CommandLine command = e.getCommandLine();
-          err.println("modegpt: " + oneLine(e));
-          err.println("Try '" + command.getCommandSpec().qualifiedName() + " --help'.");
-          return USAGE;
-        });
+    program.setParameterExceptionHandler((e, unused) -> {
+      CommandLine command = e.getCommandLine();
+      err.println("modegpt: " + oneLine(e));
+      err.println("Try '" + command.getCommandSpec().qualifiedName() + " --help'.");
+      return USAGE;
+    });
     if (args.length == 0) {
       program.usage(err);
       return USAGE;

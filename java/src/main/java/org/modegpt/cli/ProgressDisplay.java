@@ -4,7 +4,8 @@ import java.io.PrintWriter;
 import java.util.Locale;
 import org.modegpt.Progress;
 
-/// Progress with rate and remaining time: a bar that is redrawn on a terminal, now and then a plain line in a log.
+/// Progress with rate and remaining time: a bar that is redrawn on a terminal, now and then a plain
+/// line in a log.
 final class ProgressDisplay implements Progress {
   private static final int WIDTH = 24;
   private static final long REDRAW_NANOS = 100_000_000L;
@@ -57,7 +58,15 @@ final class ProgressDisplay implements Progress {
     int filled = total > 0 ? (int) (WIDTH * done / total) : WIDTH;
     String bar = terminal ? "━".repeat(filled) + " ".repeat(WIDTH - filled) + " " : "";
     return String.format(
-        Locale.ROOT, "%s %d/%d %s%3d%% %s%s", phase, done, total, bar, total > 0 ? 100 * done / total : 100, times, speed);
+        Locale.ROOT,
+        "%s %d/%d %s%3d%% %s%s",
+        phase,
+        done,
+        total,
+        bar,
+        total > 0 ? 100 * done / total : 100,
+        times,
+        speed);
   }
 
   private static String clock(double seconds) {

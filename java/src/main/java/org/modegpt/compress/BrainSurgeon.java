@@ -9,13 +9,14 @@ import org.modegpt.backend.Backend;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// The order in which an MLP's units leave when each time the one goes whose removal, with the down projection of the others
-/// refitted, changes the output least (optimal brain surgeon). With `P = (C_H + λI)⁻¹` on the units left and w_i the rows of the
-/// refitted down projection, removing unit i costs `‖w_i‖² / P_ii`; then `W −= P e_i w_iᵀ / P_ii` and `P −= P e_i e_iᵀ P / P_ii`.
+/// The order in which an MLP's units leave when each time the one goes whose removal, with the down
+/// projection of the others refitted, changes the output least (optimal brain surgeon). With `P =
+/// (C_H + λI)⁻¹` on the units left and w_i the rows of the refitted down projection, removing unit
+/// i costs `‖w_i‖² / P_ii`; then `W −= P e_i w_iᵀ / P_ii` and `P −= P e_i e_iᵀ P / P_ii`.
 ///
-/// Only the norms of w_i matter, so `K = W Wᵀ` is carried in place of W. Eliminations are gathered in panels: within one, columns
-/// of P and K are brought up to date when they are needed; at its end both matrices are updated by one product each and shrink to
-/// the units left.
+/// Only the norms of w_i matter, so `K = W Wᵀ` is carried in place of W. Eliminations are gathered
+/// in panels: within one, columns of P and K are brought up to date when they are needed; at its
+/// end both matrices are updated by one product each and shrink to the units left.
 final class BrainSurgeon {
   private static final int PANEL = 64;
 
@@ -26,7 +27,8 @@ final class BrainSurgeon {
   }
 
   /// @param order units in the order they leave, as many as were asked for
-  /// @param cost squared change of the output, summed over tokens, after each of them: `cost[i]` when `order[0..i]` have left
+  /// @param cost squared change of the output, summed over tokens, after each of them: `cost[i]`
+  ///   when `order[0..i]` have left
   record Order(int[] order, double[] cost) {}
 
   /// @param inverse `P`, F64 `[f, f]` in full, host memory; destroyed
@@ -76,17 +78,19 @@ final class BrainSurgeon {
       for (int j = 0; j < left.length; j++) {
         kept[j] = row[left[j]];
       }
-      MemorySegment.copy(kept, 0, square.data(), JAVA_DOUBLE_UNALIGNED, i * square.stride() * 8, kept.length);
+      MemorySegment.copy(
+          kept, 0, square.data(), JAVA_DOUBLE_UNALIGNED, i * square.stride() * 8, kept.length);
     }
     return new Tensor(DType.F64, left.length, left.length, square.stride(), square.data(), false);
   }
 
   private static void read(Tensor square, int index, double... row) {
-    MemorySegment.copy(square.data(), JAVA_DOUBLE_UNALIGNED, index * square.stride() * 8, row, 0, row.length);
+    MemorySegment.copy(
+        square.data(), JAVA_DOUBLE_UNALIGNED, index * square.stride() * 8, row, 0, row.length);
   }
 
-  /// Eliminations that P and K do not contain yet. Step s keeps `a_s = P e_i / P_ii`, the column `u_s = P e_i`, `κ_s = K e_i` and
-  /// `c_s = κ_s − a_s K_ii`, so that `K' = K − a κᵀ − c aᵀ`.
+  /// Eliminations that P and K do not contain yet. Step s keeps `a_s = P e_i / P_ii`, the column
+  /// `u_s = P e_i`, `κ_s = K e_i` and `c_s = κ_s − a_s K_ii`, so that `K' = K − a κᵀ − c aᵀ`.
   private final class Panel {
     private final Tensor p;
     private final Tensor k;

@@ -5,12 +5,14 @@ import java.util.List;
 
 /// Which rotary pairs of one key head to drop, and by what the rest is multiplied.
 ///
-/// A kept pair of a query may be scaled and rotated by any complex number `a + ib`: that commutes with the rotary embedding and
-/// folds into W_q. Per query head the logit is a sum over pairs of `re_p = Re(q_p conj(k_p))`, and with multipliers
-/// `Σ a_p re_p + b_p im_p`. With G the covariance of all `(re, im)` under the softmax of the true logits, the loss of a choice of
-/// multipliers w (1 and 0 before compression) is `(t − w)ᵀ G (t − w)`, `t = (1…1, 0…0)`. Pairs leave one at a time, always the one
-/// whose removal costs least after the multipliers of the rest are refitted, summed over the query heads that share the key head:
-/// with `P = G⁻¹` on what is left, removing pair p costs `w_pᵀ (P_pp)⁻¹ w_p`, and w and P follow by a 2 x 2 elimination step.
+/// A kept pair of a query may be scaled and rotated by any complex number `a + ib`: that commutes
+/// with the rotary embedding and folds into W_q. Per query head the logit is a sum over pairs of
+/// `re_p = Re(q_p conj(k_p))`, and with multipliers `Σ a_p re_p + b_p im_p`. With G the covariance
+/// of all `(re, im)` under the softmax of the true logits, the loss of a choice of multipliers w (1
+/// and 0 before compression) is `(t − w)ᵀ G (t − w)`, `t = (1…1, 0…0)`. Pairs leave one at a time,
+/// always the one whose removal costs least after the multipliers of the rest are refitted, summed
+/// over the query heads that share the key head: with `P = G⁻¹` on what is left, removing pair p
+/// costs `w_pᵀ (P_pp)⁻¹ w_p`, and w and P follow by a 2 x 2 elimination step.
 final class PairElimination {
   private final int pairs;
   private final List<double[][]> inverse = new ArrayList<>();
@@ -19,7 +21,8 @@ final class PairElimination {
   private final List<Integer> order = new ArrayList<>();
   private final double[] cost;
 
-  /// @param covariances per query head that shares the key head, `[h][h]`: features `re` of all pairs, then `im`
+  /// @param covariances per query head that shares the key head, `[h][h]`: features `re` of all
+  ///   pairs, then `im`
   /// @param ridge added to each diagonal, relative to its mean
   PairElimination(List<double[][]> covariances, double ridge) {
     this.pairs = covariances.getFirst().length / 2;

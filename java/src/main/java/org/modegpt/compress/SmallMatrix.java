@@ -1,6 +1,7 @@
 package org.modegpt.compress;
 
-/// Dense algebra on matrices of a head's size, where a call to a library would cost more than the work.
+/// Dense algebra on matrices of a head's size, where a call to a library would cost more than the
+/// work.
 final class SmallMatrix {
   private SmallMatrix() {}
 

@@ -16,17 +16,20 @@ import org.modegpt.model.Transformer.Residence;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// Measures how far variants of a model move its predictions: the mean KL divergence from the dense model's next-token
-/// distribution on a few probe sequences, in nats per token.
+/// Measures how far variants of a model move its predictions: the mean KL divergence from the dense
+/// model's next-token distribution on a few probe sequences, in nats per token.
 ///
-/// Many variants that each differ from a common base in one block are measured in one pass over the layers: a variant's residual
-/// stream branches off the base's at its block and follows the base's blocks from there. Weights of one block are resident, and
-/// one residual stream per variant. One serial stream; owns its memory until closed.
+/// Many variants that each differ from a common base in one block are measured in one pass over the
+/// layers: a variant's residual stream branches off the base's at its block and follows the base's
+/// blocks from there. Weights of one block are resident, and one residual stream per variant. One
+/// serial stream; owns its memory until closed.
 public final class DivergenceProbe implements AutoCloseable {
-  /// Positions of a sequence whose predictions are compared; they are evenly spaced. The output matrix is the costly part.
+  /// Positions of a sequence whose predictions are compared; they are evenly spaced. The output
+  /// matrix is the costly part.
   private static final int POSITIONS = 512;
 
-  /// A change of one block: `block` makes the changed weights, which live as long as the arena it is given.
+  /// A change of one block: `block` makes the changed weights, which live as long as the arena it
+  /// is given.
   public record Variant(int layer, Function<Arena, BlockWeights> block) {}
 
   /// The blocks all variants share.
@@ -123,7 +126,8 @@ public final class DivergenceProbe implements AutoCloseable {
   }
 
   private Tensor stream() {
-    return backend.allocate(arena, DType.F32, (long) sequences.length * tokens, model.config().hiddenSize());
+    return backend.allocate(
+        arena, DType.F32, (long) sequences.length * tokens, model.config().hiddenSize());
   }
 
   private Tensor copy(Tensor source, Arena owner) {

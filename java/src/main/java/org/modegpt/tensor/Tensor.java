@@ -119,14 +119,9 @@ public record Tensor(
 
   /// The same memory as another shape; needs a contiguous tensor.
   public Tensor reshape(long newRows, long newCols) {
-<<<<<<< HEAD
     if (!contiguous() || Math.multiplyExact(newRows, newCols) != elements()) {
-      throw new IllegalArgumentException("cannot view " + rows + " x " + cols + " as " + newRows + " x " + newCols);
-=======
-    if (stride != cols || Math.multiplyExact(newRows, newCols) != elements()) {
       throw new IllegalArgumentException(
           "cannot view " + rows + " x " + cols + " as " + newRows + " x " + newCols);
->>>>>>> backend
     }
     return new Tensor(dtype, newRows, newCols, newCols, data, onDevice);
   }
