@@ -24,12 +24,12 @@ public final class CheckpointWriter implements AutoCloseable {
   private final ObjectNode index = Json.MAPPER.createObjectNode();
 
   /// Starts all files of the checkpoint in an existing folder.
-  public CheckpointWriter(Path folder, List<TensorDeclaration> tensors, long maxShardBytes) {
+  public CheckpointWriter(Path folder, List<TensorInfo> tensors, long maxShardBytes) {
     this.folder = folder;
-    List<List<TensorDeclaration>> plan = plan(tensors, maxShardBytes);
+    List<List<TensorInfo>> plan = plan(tensors, maxShardBytes);
     index
         .putObject("metadata")
-        .put("total_size", tensors.stream().mapToLong(TensorDeclaration::bytes).sum());
+        .put("total_size", tensors.stream().mapToLong(TensorInfo::bytes).sum());
     Map<String, String> weightMap = new TreeMap<>();
     try {
       for (int i = 0; i < plan.size(); i++) {
@@ -38,9 +38,9 @@ public final class CheckpointWriter implements AutoCloseable {
                 ? SafetensorsDirectory.SINGLE
                 : "model-%05d-of-%05d.safetensors".formatted(i + 1, plan.size());
         SafetensorsWriter shard =
-            new SafetensorsWriter(folder.resolve(name), plan.get(i), Map.of());
+            SafetensorsWriter.create(folder.resolve(name), Map.of(), plan.get(i));
         shards.add(shard);
-        for (TensorDeclaration tensor : plan.get(i)) {
+        for (TensorInfo tensor : plan.get(i)) {
           if (byTensor.put(tensor.name(), shard) != null) {
             throw new IllegalArgumentException("tensor '" + tensor.name() + "' is declared twice");
           }
@@ -55,11 +55,10 @@ public final class CheckpointWriter implements AutoCloseable {
     weightMap.forEach(map::put);
   }
 
-  private static List<List<TensorDeclaration>> plan(
-      List<TensorDeclaration> tensors, long maxShardBytes) {
-    List<List<TensorDeclaration>> plan = new ArrayList<>(List.of(new ArrayList<>()));
+  private static List<List<TensorInfo>> plan(List<TensorInfo> tensors, long maxShardBytes) {
+    List<List<TensorInfo>> plan = new ArrayList<>(List.of(new ArrayList<>()));
     long bytes = 0;
-    for (TensorDeclaration tensor : tensors) {
+    for (TensorInfo tensor : tensors) {
       if (bytes > 0 && bytes + tensor.bytes() > maxShardBytes) {
         plan.add(new ArrayList<>());
         bytes = 0;

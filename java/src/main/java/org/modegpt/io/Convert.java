@@ -40,21 +40,21 @@ public final class Convert {
       throw new IllegalArgumentException("cannot convert to " + dtype + " on " + backend.name());
     }
     TensorSource tensors = source.tensors();
-    List<TensorDeclaration> declarations = new ArrayList<>();
+    List<TensorInfo> declarations = new ArrayList<>();
     for (String name : tensors.names()) {
       TensorInfo info = tensors.info(name);
-      declarations.add(
-          new TensorDeclaration(name, integer(info) ? DType.I32 : dtype, info.shape()));
+      declarations.add(TensorInfo.of(name, integer(info) ? DType.I32 : dtype, info.shape()));
     }
     try (ModelWriter writer = new ModelWriter(out, overwrite)) {
       source.tagAlongFiles().forEach(writer::write);
       writer.write("config.json", config(source, dtype));
       CheckpointWriter weights = writer.tensors(declarations, maxShardBytes);
       int done = 0;
-      for (TensorDeclaration declaration : declarations) {
+      for (TensorInfo declaration : declarations) {
         try (Arena arena = Arena.ofConfined()) {
           Tensor stored = tensors.get(declaration.name(), arena);
-          weights.write(declaration.name(), cast(stored, declaration.dtype(), backend, arena));
+          weights.write(
+              declaration.name(), cast(stored, DType.valueOf(declaration.dtype()), backend, arena));
         }
         progress.tensor(++done, declarations.size(), declaration.name());
       }

@@ -143,7 +143,7 @@ public final class ModelWriter implements AutoCloseable {
   }
 
   /// Starts the weights; they are completed by {@link #commit()}. Once per folder.
-  public CheckpointWriter tensors(List<TensorDeclaration> declarations, long maxShardBytes) {
+  public CheckpointWriter tensors(List<TensorInfo> declarations, long maxShardBytes) {
     if (tensors != null) {
       throw new IllegalStateException("the weights are already being written");
     }

@@ -6,6 +6,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Collection;
 import java.util.Comparator;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -14,6 +15,7 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
+import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
@@ -26,22 +28,31 @@ import tools.jackson.databind.node.ObjectNode;
 /// The file appears under its name with {@link #commit()}; closing before that leaves nothing. A
 /// full disk or any other trouble with the file is a {@link org.modegpt.UserException}.
 public final class SafetensorsWriter implements AutoCloseable {
+  private static final Set<DType> TYPES =
+      EnumSet.of(DType.F64, DType.F32, DType.F16, DType.BF16, DType.I32);
+
   /// Larger elements first, so that every tensor is aligned; then names.
-  private static final Comparator<TensorDeclaration> ORDER =
-      Comparator.comparingInt((TensorDeclaration d) -> -d.dtype().blockBytes())
-          .thenComparing(TensorDeclaration::name);
+  private static final Comparator<TensorInfo> ORDER =
+      Comparator.comparingInt((TensorInfo t) -> -dtype(t).blockBytes())
+          .thenComparing(TensorInfo::name);
 
   private final Path path;
   private final AtomicFile file;
-  private final Map<String, TensorDeclaration> declared = new LinkedHashMap<>();
+  private final Map<String, TensorInfo> declared = new LinkedHashMap<>();
   private final Map<String, Long> offsets = new LinkedHashMap<>();
   private final Set<String> written = ConcurrentHashMap.newKeySet();
 
   /// Starts the file: checks the space on disk and writes the header.
   ///
   /// @param metadata goes into `__metadata__`, together with `format: pt`
-  public SafetensorsWriter(
-      Path path, Collection<TensorDeclaration> tensors, Map<String, String> metadata) {
+  /// @param tensors F64, F32, F16, BF16 or I32, each name once
+  public static SafetensorsWriter create(
+      Path path, Map<String, String> metadata, Collection<TensorInfo> tensors) {
+    return new SafetensorsWriter(path, metadata, tensors);
+  }
+
+  private SafetensorsWriter(
+      Path path, Map<String, String> metadata, Collection<TensorInfo> tensors) {
     this.path = path;
     SortedMap<String, String> all = new TreeMap<>(metadata);
     all.put("format", "pt");
@@ -49,12 +60,12 @@ public final class SafetensorsWriter implements AutoCloseable {
     ObjectNode meta = root.putObject("__metadata__");
     all.forEach(meta::put);
     long at = 0;
-    for (TensorDeclaration tensor : tensors.stream().sorted(ORDER).toList()) {
+    for (TensorInfo tensor : tensors.stream().sorted(ORDER).toList()) {
       if (declared.put(tensor.name(), tensor) != null) {
         throw new IllegalArgumentException("tensor '" + tensor.name() + "' is declared twice");
       }
       ObjectNode entry = root.putObject(tensor.name());
-      entry.put("dtype", tensor.dtype().name());
+      entry.put("dtype", tensor.dtype());
       ArrayNode shape = entry.putArray("shape");
       tensor.shape().forEach(shape::add);
       entry.putArray("data_offsets").add(at).add(at + tensor.bytes());
@@ -72,6 +83,20 @@ public final class SafetensorsWriter implements AutoCloseable {
     }
   }
 
+  private static DType dtype(TensorInfo tensor) {
+    for (DType type : TYPES) {
+      if (type.name().equals(tensor.dtype())) {
+        return type;
+      }
+    }
+    throw new IllegalArgumentException(
+        "cannot write "
+            + tensor.dtype()
+            + " ("
+            + tensor.name()
+            + ") to safetensors: cast it first");
+  }
+
   /// Length and JSON, padded with spaces so that the data starts at a multiple of 8.
   private static byte[] header(ObjectNode root) {
     byte[] json = Json.MAPPER.writeValueAsString(root).getBytes(StandardCharsets.UTF_8);
@@ -87,9 +112,9 @@ public final class SafetensorsWriter implements AutoCloseable {
   /// Writes a declared tensor: a host tensor of the declared type and number of elements. Each may
   /// be written once.
   public void write(String name, Tensor tensor) {
-    TensorDeclaration declaration = declared.get(name);
+    TensorInfo declaration = declared.get(name);
     if (declaration == null
-        || tensor.dtype() != declaration.dtype()
+        || tensor.dtype() != dtype(declaration)
         || tensor.elements() != declaration.elements()) {
       throw new IllegalArgumentException(
           "'%s' is declared as %s, got %s".formatted(name, declaration, tensor.describe()));
