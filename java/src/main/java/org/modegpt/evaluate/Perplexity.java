@@ -1,6 +1,7 @@
 package org.modegpt.evaluate;
 
 import java.util.Arrays;
+import java.util.OptionalInt;
 import org.modegpt.Progress;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
@@ -44,29 +45,39 @@ public record Perplexity(
     return (double) blocks * blockLength / seconds;
   }
 
+  /// A text cut into blocks.
+  ///
   /// @param ids tokens of the whole text
   /// @param bytes UTF-8 bytes of the text
   /// @param maxBlocks at most this many blocks, from the start; 0 for all
-  public static Perplexity of(
-      Transformer model,
-      Backend backend,
-      int[] ids,
-      long bytes,
-      int blockLength,
-      int maxBlocks,
-      Progress progress) {
-    int blocks = ids.length / blockLength;
-    if (maxBlocks > 0) {
-      blocks = Math.min(blocks, maxBlocks);
+  /// @param bos put in the place of every block's first token
+  public record Text(int[] ids, long bytes, int blockLength, int maxBlocks, OptionalInt bos) {
+
+    int blocks() {
+      int blocks = ids.length / blockLength;
+      if (blocks == 0) {
+        throw new UserException(
+            "the text has " + ids.length + " tokens, fewer than one block of " + blockLength
+                + "; give more text or a smaller --ctx-size");
+      }
+      return maxBlocks > 0 ? Math.min(blocks, maxBlocks) : blocks;
     }
-    if (blocks == 0) {
-      throw new UserException(
-          "the text has "
-              + ids.length
-              + " tokens, fewer than one block of "
-              + blockLength
-              + "; give more text or a smaller --ctx-size");
+
+    int[][] cut(int from, int to) {
+      int[][] part = new int[to - from][];
+      for (int b = from; b < to; b++) {
+        part[b - from] = Arrays.copyOfRange(ids, b * blockLength, (b + 1) * blockLength);
+        if (bos.isPresent()) {
+          part[b - from][0] = bos.getAsInt();
+        }
+      }
+      return part;
     }
+  }
+
+  public static Perplexity of(Transformer model, Backend backend, Text text, Progress progress) {
+    int blockLength = text.blockLength();
+    int blocks = text.blocks();
     long perBlock = 4L * blockLength * model.config().hiddenSize();
     int group = (int) Math.clamp(STREAM_BYTES / perBlock, 1, blocks);
     long start = System.nanoTime();
@@ -75,7 +86,7 @@ public record Perplexity(
     int groups = Math.ceilDiv(blocks, group);
     for (int g = 0; g < groups; g++) {
       int from = g * group;
-      int[][] part = cut(ids, blockLength, from, Math.min(blocks, from + group));
+      int[][] part = text.cut(from, Math.min(blocks, from + group));
       try (StreamingPass pass = new StreamingPass(backend, model, part.length, blockLength)) {
         pass.embed(part);
         for (int layer = 0; layer < layers; layer++) {
@@ -97,7 +108,7 @@ public record Perplexity(
         sums.count,
         mean,
         Math.sqrt(variance / sums.count),
-        mean / Math.log(2) * ids.length / bytes,
+        mean / Math.log(2) * text.ids().length / text.bytes(),
         seconds);
   }
 
@@ -105,14 +116,6 @@ public record Perplexity(
     double nll;
     double squares;
     long count;
-  }
-
-  private static int[][] cut(int[] ids, int length, int from, int to) {
-    int[][] part = new int[to - from][];
-    for (int b = from; b < to; b++) {
-      part[b - from] = Arrays.copyOfRange(ids, b * length, (b + 1) * length);
-    }
-    return part;
   }
 
   private static void score(
