@@ -79,7 +79,7 @@ public record Perplexity(
     int blockLength = text.blockLength();
     int blocks = text.blocks();
     long perBlock = 4L * blockLength * model.config().hiddenSize();
-    int group = (int) Math.clamp(STREAM_BYTES / perBlock, 1, blocks);
+    int group = Math.clamp(STREAM_BYTES / perBlock, 1, blocks);
     long start = System.nanoTime();
     Sums sums = new Sums();
     int layers = model.config().layers();
