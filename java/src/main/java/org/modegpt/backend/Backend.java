@@ -114,11 +114,11 @@ public interface Backend extends AutoCloseable {
   void triangularInverse(Tensor l);
 
   /// Eigenvalues (ascending, `values` F64 [1, n]) and eigenvectors (row i of `a` belongs to value
-  /// i) of a symmetric F64 matrix; reads the lower triangle.
+  /// i) of a symmetric F64 matrix; reads the lower triangle, which must be finite.
   void symmetricEigen(Tensor a, Tensor values);
 
-  /// Thin singular value decomposition `a = u diag(s) vt`, F64: a [m, n] (destroyed), u [m, k], s
-  /// [1, k] descending, vt [k, n], k = min(m, n).
+  /// Thin singular value decomposition `a = u diag(s) vt`, F64: a [m, n] (finite, destroyed), u [m,
+  /// k], s [1, k] descending, vt [k, n], k = min(m, n).
   void svd(Tensor a, Tensor u, Tensor s, Tensor vt);
 
   @Override

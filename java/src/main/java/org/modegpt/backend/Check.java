@@ -78,6 +78,19 @@ record Check(String op, boolean onDevice, AtomicReference<@Nullable Thread> user
     that(t.rows() == t.cols(), () -> name + " is " + t.describe() + ": it must be square");
   }
 
+  /// The host F64 matrix `t`, or its lower triangle, holds no NaN or infinite value: the iterations
+  /// of a decomposition would not end, or end in nonsense.
+  void finite(String name, Tensor t, boolean lowerTriangle) {
+    for (long i = 0; !onDevice && i < t.rows(); i++) {
+      long end = lowerTriangle ? i + 1 : t.cols();
+      for (long j = 0; j < end; j++) {
+        if (!Double.isFinite(t.get(i, j))) {
+          throw refuse(name + "[" + i + ", " + j + "] is " + t.get(i, j));
+        }
+      }
+    }
+  }
+
   /// `t` may be written and shares no element with `others`.
   void output(String name, Tensor t, @Nullable Tensor... others) {
     writable(name, t);

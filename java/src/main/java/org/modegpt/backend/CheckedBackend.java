@@ -461,6 +461,7 @@ final class CheckedBackend implements Backend {
       c.input("values", values, 1, a.rows(), F64);
       c.output("a", a, values);
       c.output("values", values);
+      c.finite("a", a, true);
       inner.symmetricEigen(a, values);
     }
   }
@@ -477,6 +478,7 @@ final class CheckedBackend implements Backend {
       c.output("u", u, s, vt);
       c.output("s", s, vt);
       c.output("vt", vt);
+      c.finite("a", a, false);
       inner.svd(a, u, s, vt);
     }
   }

@@ -93,9 +93,9 @@ final class Dequantiser {
   static short bfloat16(double value) {
     int bits = Float.floatToRawIntBits(roundToOdd(value));
     if (Double.isNaN(value)) {
-      return (short) (bits >>> 16 | 0x40);
+      return (short) ((bits >>> 16) | 0x40);
     }
-    return (short) ((bits + 0x7fff + (bits >>> 16 & 1)) >>> 16);
+    return (short) ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16);
   }
 
   /// The float32 from which a second rounding to 16 bits gives what one rounding of the double
@@ -115,6 +115,14 @@ final class Dequantiser {
 
   private static int u8(MemorySegment s, long at) {
     return s.get(JAVA_BYTE, at) & 0xff;
+  }
+
+  private static int bits(int value, int shift, int mask) {
+    return (value >>> shift) & mask;
+  }
+
+  private static int bit(int value, int shift) {
+    return bits(value, shift, 1);
   }
 
   private static void block(Tensor t, long at, double[] out, int o) {
@@ -151,8 +159,8 @@ final class Dequantiser {
       MemorySegment s, long at, double d, double m, int fifth, double[] out, int o) {
     for (int i = 0; i < 16; i++) {
       int q = u8(s, at + i);
-      out[o + i] = d * (q & 15 | (fifth >>> i & 1) << 4) + m;
-      out[o + 16 + i] = d * (q >>> 4 | (fifth >>> (16 + i) & 1) << 4) + m;
+      out[o + i] = d * ((q & 15) | (bit(fifth, i) << 4)) + m;
+      out[o + 16 + i] = d * ((q >>> 4) | (bit(fifth, 16 + i) << 4)) + m;
     }
   }
 
@@ -171,13 +179,13 @@ final class Dequantiser {
         scale = u8(s, scales + g) & 63;
         min = u8(s, scales + g + 4) & 63;
       } else {
-        scale = u8(s, scales + g + 4) & 15 | u8(s, scales + g - 4) >>> 6 << 4;
-        min = u8(s, scales + g + 4) >>> 4 | u8(s, scales + g) >>> 6 << 4;
+        scale = (u8(s, scales + g + 4) & 15) | (u8(s, scales + g - 4) >>> 6 << 4);
+        min = (u8(s, scales + g + 4) >>> 4) | (u8(s, scales + g) >>> 6 << 4);
       }
       for (int i = 0; i < 32; i++) {
-        int q = u8(s, quants + 32 * (g / 2) + i) >>> 4 * (g % 2) & 15;
+        int q = bits(u8(s, quants + 32L * (g / 2) + i), 4 * (g % 2), 15);
         if (fifth >= 0) {
-          q |= (u8(s, fifth + i) >>> g & 1) << 4;
+          q |= bit(u8(s, fifth + i), g) << 4;
         }
         out[o + 32 * g + i] = d * scale * q - m * min;
       }
@@ -193,9 +201,9 @@ final class Dequantiser {
       int half = j / 128;
       int k = j % 128 / 32;
       int i = j % 32;
-      int low = u8(s, at + 64 * half + 32 * (k % 2) + i) >>> 4 * (k / 2) & 15;
-      int high = u8(s, at + 128 + 32 * half + i) >>> 2 * k & 3;
-      out[o + j] = d * s.get(JAVA_BYTE, at + 192 + j / 16) * ((low | high << 4) - 32);
+      int low = bits(u8(s, at + 64L * half + 32L * (k % 2) + i), 4 * (k / 2), 15);
+      int high = bits(u8(s, at + 128 + 32L * half + i), 2 * k, 3);
+      out[o + j] = d * s.get(JAVA_BYTE, at + 192 + j / 16) * ((low | (high << 4)) - 32);
     }
   }
 }

@@ -384,8 +384,7 @@ final class OpenBlas {
     int info() {
       int value = info.get(JAVA_INT, 0);
       if (value < 0) {
-        throw new BackendException(
-            op + ": LAPACK refused argument " + -value + "; does the matrix hold NaN values?");
+        throw new BackendException(op + ": LAPACK refused argument " + -value);
       }
       return value;
     }
@@ -415,8 +414,7 @@ final class OpenBlas {
     /// Whether the call computed and did not only answer a query.
     boolean finished(Workspace work) {
       if (info() > 0) {
-        throw new BackendException(
-            op + ": LAPACK did not converge; does the matrix hold NaN or infinite values?");
+        throw new BackendException(op + ": LAPACK did not converge");
       }
       return work.realCount().get(JAVA_INT, 0) != -1;
     }

@@ -208,8 +208,7 @@ final class ReferenceAlgebra {
 
   private static void requireProgress(String op, int sweep) {
     if (sweep == MAX_SWEEPS) {
-      throw new BackendException(
-          op + ": did not converge; does the matrix hold NaN or infinite values?");
+      throw new BackendException(op + ": did not converge in " + MAX_SWEEPS + " sweeps");
     }
   }
 }
