@@ -1,8 +1,9 @@
 package org.modegpt;
 
-/// Told how far a long operation is. Called from the thread that runs the operation, often enough for a progress bar; it should
-/// return quickly. Operations are cancelled by interrupting that thread: they stop between two pieces of work with a
-/// {@link java.util.concurrent.CancellationException} and leave nothing half-written.
+/// Told how far a long operation is. Called from the thread that runs the operation, often enough
+/// for a progress bar; it should return quickly. Operations are cancelled by interrupting that
+/// thread: they stop between two pieces of work with a {@link
+/// java.util.concurrent.CancellationException} and leave nothing half-written.
 @FunctionalInterface
 public interface Progress {
 

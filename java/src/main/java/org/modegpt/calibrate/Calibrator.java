@@ -13,9 +13,10 @@ import org.modegpt.model.StreamingPass;
 import org.modegpt.model.Transformer;
 import org.modegpt.tensor.Tensor;
 
-/// Runs the dense model once over calibration sequences, layer by layer, and writes the statistics of every layer. A run that
-/// was killed is continued by the same call: finished layers are kept beside the output in `<output>.partial`, and the
-/// arithmetic is repeatable, so the file is the same byte for byte.
+/// Runs the dense model once over calibration sequences, layer by layer, and writes the statistics
+/// of every layer. A run that was killed is continued by the same call: finished layers are kept
+/// beside the output in `<output>.partial`, and the arithmetic is repeatable, so the file is the
+/// same byte for byte.
 public final class Calibrator {
   private final Transformer model;
   private final Backend backend;
@@ -31,11 +32,15 @@ public final class Calibrator {
   public void run(CalibrationData data, Path output, Progress progress) {
     ModelConfig config = model.config();
     if (config.compressed()) {
-      throw new UserException(model.directory().path() + " is already compressed; calibrate the original model");
+      throw new UserException(
+          model.directory().path() + " is already compressed; calibrate the original model");
     }
     if (data.tokens() > config.contextLength()) {
       throw new UserException(
-          "sequences of " + data.tokens() + " tokens exceed the model's context of " + config.contextLength()
+          "sequences of "
+              + data.tokens()
+              + " tokens exceed the model's context of "
+              + config.contextLength()
               + "; give a smaller --max-seq-length");
     }
     Map<String, String> metadata = metadata(data);
@@ -60,7 +65,11 @@ public final class Calibrator {
   }
 
   private void gather(
-      StreamingPass pass, int layer, CalibrationData data, PartialCalibration partial, Progress progress) {
+      StreamingPass pass,
+      int layer,
+      CalibrationData data,
+      PartialCalibration partial,
+      Progress progress) {
     try (Arena arena = Arena.ofShared()) {
       LayerStatistics statistics = LayerStatistics.zeros(backend, arena, model.config());
       long maxRows = (long) pass.batch() * data.tokens();
@@ -77,7 +86,9 @@ public final class Calibrator {
         pass.block(layer, tap);
       }
       Map<String, Tensor> host = new LinkedHashMap<>();
-      statistics.named().forEach((name, tensor) -> host.put(name, Residents.download(backend, arena, tensor)));
+      statistics
+          .named()
+          .forEach((name, tensor) -> host.put(name, Residents.download(backend, arena, tensor)));
       check(layer, host);
       partial.save(layer, LayerStatistics.of(host));
     }
@@ -92,7 +103,11 @@ public final class Calibrator {
     }
     if (!Double.isFinite(total)) {
       throw new UserException(
-          "layer " + layer + " of " + model.directory().path() + " gives non-finite activations; the checkpoint is damaged");
+          "layer "
+              + layer
+              + " of "
+              + model.directory().path()
+              + " gives non-finite activations; the checkpoint is damaged");
     }
   }
 

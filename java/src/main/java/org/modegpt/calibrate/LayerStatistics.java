@@ -8,17 +8,23 @@ import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Residents;
 import org.modegpt.tensor.Tensor;
 
-/// What calibration gathers of one decoder block of the dense model: sums over tokens, F64, not centred, so that any split of the
-/// tokens adds up. Tensors belong to the arena they were made in.
+/// What calibration gathers of one decoder block of the dense model: sums over tokens, F64, not
+/// centred, so that any split of the tokens adds up. Tensors belong to the arena they were made in.
 ///
-/// @param attentionInput `C_X = XᵀX` `[d, d]` of the input of the query, key and value projections; lower triangle
+/// @param attentionInput `C_X = XᵀX` `[d, d]` of the input of the query, key and value projections;
+///   lower triangle
 /// @param mlpInner `C_H = HᵀH` `[f, f]` of the MLP inner activations; lower triangle
 /// @param queryEnergy `[1, heads * h]` diagonal of `qᵀq`, before the rotary embedding
 /// @param keyEnergy `[1, kvHeads * h]` diagonal of `kᵀk`, before the rotary embedding
 /// @param headOutput `C_Z` `[heads * h, h]`: per query head `zᵀz` of what the head emits
 /// @param influence `[1, 3]`: sum of cos(x_in, x_out), sum of ‖x_out − x_in‖² / ‖x_in‖², tokens
 public record LayerStatistics(
-    Tensor attentionInput, Tensor mlpInner, Tensor queryEnergy, Tensor keyEnergy, Tensor headOutput, Tensor influence) {
+    Tensor attentionInput,
+    Tensor mlpInner,
+    Tensor queryEnergy,
+    Tensor keyEnergy,
+    Tensor headOutput,
+    Tensor influence) {
 
   /// All zero, on the back-end's device.
   public static LayerStatistics zeros(Backend backend, Arena arena, ModelConfig config) {

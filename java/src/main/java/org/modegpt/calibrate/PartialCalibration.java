@@ -21,8 +21,9 @@ import org.modegpt.model.Residents;
 import org.modegpt.model.StreamingPass;
 import org.modegpt.tensor.Tensor;
 
-/// The folder `<output>.partial` of a calibration in progress: a file of statistics per finished layer and now and then the
-/// residual stream, so that a killed run loses little. One process at a time, guarded by a file lock.
+/// The folder `<output>.partial` of a calibration in progress: a file of statistics per finished
+/// layer and now and then the residual stream, so that a killed run loses little. One process at a
+/// time, guarded by a file lock.
 final class PartialCalibration implements AutoCloseable {
   /// The residual stream is large; writing it may take at most this share of the time.
   private static final double CHECKPOINT_SHARE = 0.05;
@@ -38,7 +39,8 @@ final class PartialCalibration implements AutoCloseable {
   private long lastCheckpoint = System.nanoTime();
   private long checkpointCost;
 
-  private PartialCalibration(Path output, Path folder, Map<String, String> metadata, FileChannel lockFile) {
+  private PartialCalibration(
+      Path output, Path folder, Map<String, String> metadata, FileChannel lockFile) {
     this.output = output;
     this.folder = folder;
     this.metadata = metadata;
@@ -54,7 +56,8 @@ final class PartialCalibration implements AutoCloseable {
     try {
       Files.createDirectories(folder);
       FileChannel channel =
-          FileChannel.open(folder.resolve("lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+          FileChannel.open(
+              folder.resolve("lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
       lock(channel, folder);
       PartialCalibration partial = new PartialCalibration(output, folder, metadata, channel);
       partial.dropForeignFiles();
@@ -73,7 +76,8 @@ final class PartialCalibration implements AutoCloseable {
     }
     if (lock == null) {
       channel.close();
-      throw new UserException("another run is calibrating into " + folder + "; wait for it or name another output");
+      throw new UserException(
+          "another run is calibrating into " + folder + "; wait for it or name another output");
     }
   }
 
@@ -92,7 +96,8 @@ final class PartialCalibration implements AutoCloseable {
       return false;
     }
     try (SafetensorsFile part = SafetensorsFile.open(file)) {
-      return metadata.entrySet().stream().allMatch(e -> e.getValue().equals(part.metadata().get(e.getKey())));
+      return metadata.entrySet().stream()
+          .allMatch(e -> e.getValue().equals(part.metadata().get(e.getKey())));
     } catch (UserException damaged) {
       return false; // It is made again: files appear under their final name only when complete.
     }
@@ -116,7 +121,8 @@ final class PartialCalibration implements AutoCloseable {
     }
   }
 
-  /// Fills the stream from the last checkpoint and returns the layer to go on with, 0 when there is none.
+  /// Fills the stream from the last checkpoint and returns the layer to go on with, 0 when there is
+  /// none.
   int restore(Backend backend, StreamingPass pass) {
     if (!Files.exists(streamFile())) {
       return 0;
@@ -132,13 +138,17 @@ final class PartialCalibration implements AutoCloseable {
   /// Writes the stream before layer `next`, if the last time is long enough ago for what it costs.
   void checkpoint(Backend backend, StreamingPass pass, int next) {
     long now = System.nanoTime();
-    if (now - lastCheckpoint < Math.max(MIN_CHECKPOINT_NANOS, (long) (checkpointCost / CHECKPOINT_SHARE))) {
+    if (now - lastCheckpoint
+        < Math.max(MIN_CHECKPOINT_NANOS, (long) (checkpointCost / CHECKPOINT_SHARE))) {
       return;
     }
     try (Arena arena = Arena.ofShared()) {
       Map<String, String> described = new java.util.LinkedHashMap<>(metadata);
       described.put(NEXT_LAYER, Integer.toString(next));
-      write(streamFile(), described, Map.of("stream", Residents.download(backend, arena, pass.stream())));
+      write(
+          streamFile(),
+          described,
+          Map.of("stream", Residents.download(backend, arena, pass.stream())));
     }
     lastCheckpoint = System.nanoTime();
     checkpointCost = lastCheckpoint - now;
@@ -175,7 +185,8 @@ final class PartialCalibration implements AutoCloseable {
   }
 
   private static void write(Path path, Map<String, String> metadata, Map<String, Tensor> tensors) {
-    List<TensorInfo> infos = tensors.entrySet().stream().map(e -> TensorInfo.of(e.getKey(), e.getValue())).toList();
+    List<TensorInfo> infos =
+        tensors.entrySet().stream().map(e -> TensorInfo.of(e.getKey(), e.getValue())).toList();
     try (SafetensorsWriter writer = SafetensorsWriter.create(path, metadata, infos)) {
       tensors.forEach(writer::write);
       writer.commit();

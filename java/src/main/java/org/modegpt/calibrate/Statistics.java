@@ -14,9 +14,10 @@ import org.modegpt.model.Transformer;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// Calibration statistics of a whole model, mapped from a safetensors file. Tensors are named `layers.<i>.<sum>` after
-/// {@link LayerStatistics#named}; the two large Gram matrices are stored as packed lower triangles (row 0, row 1, …). All are
-/// F64 sums, so files of the same model add up. Thread-safe; close it when no layer is being read.
+/// Calibration statistics of a whole model, mapped from a safetensors file. Tensors are named
+/// `layers.<i>.<sum>` after {@link LayerStatistics#named}; the two large Gram matrices are stored
+/// as packed lower triangles (row 0, row 1, …). All are F64 sums, so files of the same model add
+/// up. Thread-safe; close it when no layer is being read.
 public final class Statistics implements AutoCloseable {
   static final String FORMAT = "modegpt.statistics";
   static final String FORMAT_VERSION = "1";
@@ -33,7 +34,8 @@ public final class Statistics implements AutoCloseable {
     this.path = path;
     this.file = file;
     if (!FORMAT_VERSION.equals(file.metadata().get(FORMAT))) {
-      throw new UserException(path + " is no statistics file of this program; make one with: modegpt calibrate");
+      throw new UserException(
+          path + " is no statistics file of this program; make one with: modegpt calibrate");
     }
     this.layers = Integer.parseInt(file.metadata().getOrDefault(LAYERS, "0"));
   }
@@ -66,7 +68,9 @@ public final class Statistics implements AutoCloseable {
     String hash = model.directory().hash();
     if (layers != model.config().layers() || !hash.equals(file.metadata().get(MODEL_HASH))) {
       throw new UserException(
-          path + " holds statistics of another model than " + model.directory().path()
+          path
+              + " holds statistics of another model than "
+              + model.directory().path()
               + "; calibrate this one with: modegpt calibrate");
     }
   }
@@ -107,13 +111,16 @@ public final class Statistics implements AutoCloseable {
       Statistics first = parts.getFirst();
       Map<String, String> metadata = new LinkedHashMap<>(first.metadata());
       for (Statistics part : parts.subList(1, parts.size())) {
-        if (part.layers != first.layers || !part.metadata().get(MODEL_HASH).equals(metadata.get(MODEL_HASH))) {
-          throw new UserException(part.path + " holds statistics of another model than " + first.path);
+        if (part.layers != first.layers
+            || !part.metadata().get(MODEL_HASH).equals(metadata.get(MODEL_HASH))) {
+          throw new UserException(
+              part.path + " holds statistics of another model than " + first.path);
         }
         part.metadata().forEach((k, v) -> metadata.merge(k, v, (a, b) -> joined(k, a, b)));
       }
       try (SafetensorsWriter writer =
-          SafetensorsWriter.create(output, metadata, first.file.names().stream().map(first.file::info).toList())) {
+          SafetensorsWriter.create(
+              output, metadata, first.file.names().stream().map(first.file::info).toList())) {
         for (String name : first.file.names()) {
           writeSum(writer, parts, name);
         }
@@ -156,7 +163,8 @@ public final class Statistics implements AutoCloseable {
     Map<String, Tensor> stored = new LinkedHashMap<>();
     statistics
         .named()
-        .forEach((sum, t) -> stored.put(prefix(layer) + sum, PACKED.contains(sum) ? pack(t, arena) : t));
+        .forEach(
+            (sum, t) -> stored.put(prefix(layer) + sum, PACKED.contains(sum) ? pack(t, arena) : t));
     return stored;
   }
 
@@ -165,7 +173,8 @@ public final class Statistics implements AutoCloseable {
     Tensor packed = Tensor.allocate(arena, DType.F64, 1, n * (n + 1) / 2);
     long at = 0;
     for (long i = 0; i < n; i++) {
-      MemorySegment.copy(square.data(), i * square.stride() * 8, packed.data(), at * 8, (i + 1) * 8);
+      MemorySegment.copy(
+          square.data(), i * square.stride() * 8, packed.data(), at * 8, (i + 1) * 8);
       at += i + 1;
     }
     return packed;

@@ -23,7 +23,8 @@ final class StatisticsTap implements BlockTap, StreamingPass.LayerTap, AutoClose
   private final Tensor before;
   private LayerStatistics statistics;
 
-  StatisticsTap(Backend backend, ModelConfig config, long maxRows, LayerStatistics first, Listener listener) {
+  StatisticsTap(
+      Backend backend, ModelConfig config, long maxRows, LayerStatistics first, Listener listener) {
     this.backend = backend;
     this.config = config;
     this.listener = listener;

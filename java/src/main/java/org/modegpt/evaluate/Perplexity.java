@@ -9,8 +9,8 @@ import org.modegpt.model.StreamingPass;
 import org.modegpt.model.Transformer;
 import org.modegpt.model.Transformer.Residence;
 
-/// Perplexity of a model on consecutive blocks of a text: every token of a block but its first is predicted from those before it
-/// in the block.
+/// Perplexity of a model on consecutive blocks of a text: every token of a block but its first is
+/// predicted from those before it in the block.
 ///
 /// @param blockLength tokens per block
 /// @param blocks number of whole blocks; what is left at the end of the text is not used
@@ -20,7 +20,13 @@ import org.modegpt.model.Transformer.Residence;
 /// @param bitsPerByte `meanNll` in bits times tokens per UTF-8 byte of the whole text
 /// @param seconds of the forward passes, loading of weights included
 public record Perplexity(
-    int blockLength, int blocks, long predicted, double meanNll, double standardError, double bitsPerByte, double seconds) {
+    int blockLength,
+    int blocks,
+    long predicted,
+    double meanNll,
+    double standardError,
+    double bitsPerByte,
+    double seconds) {
 
   /// Memory for the residual stream of the blocks that pass the model together.
   private static final long STREAM_BYTES = 512L << 20;
@@ -42,14 +48,24 @@ public record Perplexity(
   /// @param bytes UTF-8 bytes of the text
   /// @param maxBlocks at most this many blocks, from the start; 0 for all
   public static Perplexity of(
-      Transformer model, Backend backend, int[] ids, long bytes, int blockLength, int maxBlocks, Progress progress) {
+      Transformer model,
+      Backend backend,
+      int[] ids,
+      long bytes,
+      int blockLength,
+      int maxBlocks,
+      Progress progress) {
     int blocks = ids.length / blockLength;
     if (maxBlocks > 0) {
       blocks = Math.min(blocks, maxBlocks);
     }
     if (blocks == 0) {
       throw new UserException(
-          "the text has " + ids.length + " tokens, fewer than one block of " + blockLength + "; give more text or a smaller --ctx-size");
+          "the text has "
+              + ids.length
+              + " tokens, fewer than one block of "
+              + blockLength
+              + "; give more text or a smaller --ctx-size");
     }
     long perBlock = 4L * blockLength * model.config().hiddenSize();
     int group = (int) Math.clamp(STREAM_BYTES / perBlock, 1, blocks);
@@ -63,13 +79,15 @@ public record Perplexity(
       try (StreamingPass pass = new StreamingPass(backend, model, part.length, blockLength)) {
         pass.embed(part);
         for (int layer = 0; layer < layers; layer++) {
-          progress.update("perplexity", (long) g * (layers + 1) + layer, (long) groups * (layers + 1), "layer");
+          progress.update(
+              "perplexity", (long) g * (layers + 1) + layer, (long) groups * (layers + 1), "layer");
           pass.block(layer, StreamingPass.LayerTap.NONE);
         }
         score(model, backend, pass, part, sums);
       }
     }
-    progress.update("perplexity", (long) groups * (layers + 1), (long) groups * (layers + 1), "layer");
+    progress.update(
+        "perplexity", (long) groups * (layers + 1), (long) groups * (layers + 1), "layer");
     double seconds = (System.nanoTime() - start) / 1e9;
     double mean = sums.nll / sums.count;
     double variance = Math.max(0, sums.squares / sums.count - mean * mean);
@@ -97,15 +115,19 @@ public record Perplexity(
     return part;
   }
 
-  private static void score(Transformer model, Backend backend, StreamingPass pass, int[][] part, Sums sums) {
+  private static void score(
+      Transformer model, Backend backend, StreamingPass pass, int[][] part, Sums sums) {
     try (LanguageHead head = new LanguageHead(backend, model, Residence.F32)) {
       for (int s = 0; s < part.length; s++) {
         Progress.checkCancelled();
         int[] targets = Arrays.copyOfRange(part[s], 1, part[s].length);
-        double[] nll = head.negativeLogLikelihood(pass.sequence(s, s + 1).rows(0, targets.length), targets);
+        double[] nll =
+            head.negativeLogLikelihood(pass.sequence(s, s + 1).rows(0, targets.length), targets);
         for (double value : nll) {
           if (!Double.isFinite(value)) {
-            throw new UserException(model.directory().path() + ": the model gives non-finite logits; the checkpoint is damaged");
+            throw new UserException(
+                model.directory().path()
+                    + ": the model gives non-finite logits; the checkpoint is damaged");
           }
           sums.nll += value;
           sums.squares += value * value;

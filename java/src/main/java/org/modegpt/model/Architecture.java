@@ -14,7 +14,8 @@ import tools.jackson.databind.json.JsonMapper;
 /// Names of a model family's tensors, read from `architectures/*.json`.
 ///
 /// @param layer for each role the name with `{layer}` in place of the index
-/// @param ignored patterns of tensors that files of this family may carry and the engine does not need
+/// @param ignored patterns of tensors that files of this family may carry and the engine does not
+///   need
 public record Architecture(
     String family,
     List<String> modelTypes,
@@ -30,10 +31,12 @@ public record Architecture(
   /// The architecture of a `model_type` of `config.json`.
   public static Architecture of(String modelType) {
     return find(modelType)
-        .orElseThrow(
-            () ->
-                new UserException(
-                    "model type '" + modelType + "' is not supported; supported: " + String.join(", ", supported())));
+        .orElseThrow(() ->
+            new UserException(
+                "model type '"
+                    + modelType
+                    + "' is not supported; supported: "
+                    + String.join(", ", supported())));
   }
 
   public static Optional<Architecture> find(String modelType) {

@@ -5,8 +5,9 @@ import org.modegpt.backend.Backend;
 import org.modegpt.model.Scratch.Buffer;
 import org.modegpt.tensor.Tensor;
 
-/// The arithmetic of one decoder block: pre-normalised attention with grouped queries and rotary embedding, then a gated MLP,
-/// each added to the residual stream. One serial stream, like the back-end it runs on.
+/// The arithmetic of one decoder block: pre-normalised attention with grouped queries and rotary
+/// embedding, then a gated MLP, each added to the residual stream. One serial stream, like the
+/// back-end it runs on.
 public final class BlockForward implements AutoCloseable {
   private final Backend backend;
   private final ModelConfig config;
@@ -26,7 +27,15 @@ public final class BlockForward implements AutoCloseable {
     long tokens = x.rows() / batch;
     AttentionShape shape =
         new AttentionShape(
-            batch, tokens, tokens, tokens, config.heads(), config.kvHeads(), 0, config.attentionScale(), 0f);
+            batch,
+            tokens,
+            tokens,
+            tokens,
+            config.heads(),
+            config.kvHeads(),
+            0,
+            config.attentionScale(),
+            0f);
     long rows = x.rows();
     int groups = config.kvHeads();
     Tensor k = scratch.get(Buffer.K, rows, (long) groups * w.shape().qkDim());
@@ -41,7 +50,15 @@ public final class BlockForward implements AutoCloseable {
     long keys = from + x.rows();
     AttentionShape shape =
         new AttentionShape(
-            1, x.rows(), keys, cache.capacity(), config.heads(), config.kvHeads(), 0, config.attentionScale(), 0f);
+            1,
+            x.rows(),
+            keys,
+            cache.capacity(),
+            config.heads(),
+            config.kvHeads(),
+            0,
+            config.attentionScale(),
+            0f);
     Tensor allKeys = cache.keys(layer);
     Tensor allValues = cache.values(layer);
     attention(

@@ -2,8 +2,8 @@ package org.modegpt.model;
 
 import org.modegpt.tensor.Tensor;
 
-/// Sees the inner activations of a block's forward pass, for statistics. Tensors are F32 with one row per token, borrowed
-/// until the method returns, and must not be changed.
+/// Sees the inner activations of a block's forward pass, for statistics. Tensors are F32 with one
+/// row per token, borrowed until the method returns, and must not be changed.
 public interface BlockTap {
 
   /// Looks at nothing.

@@ -14,8 +14,8 @@ import org.modegpt.model.Transformer.Residence;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// A model held resident for decoding one sequence at a time with a key/value cache. Weights stay in their stored type. One
-/// serial stream; owns its memory until closed.
+/// A model held resident for decoding one sequence at a time with a key/value cache. Weights stay
+/// in their stored type. One serial stream; owns its memory until closed.
 public final class Decoder implements AutoCloseable {
   private final Backend backend;
   private final ModelConfig config;
@@ -49,7 +49,10 @@ public final class Decoder implements AutoCloseable {
       throw new UserException(
           ids.length == 0
               ? "the prompt is empty"
-              : cache.length() + ids.length + " tokens do not fit the context of " + cache.capacity());
+              : cache.length()
+                  + ids.length
+                  + " tokens do not fit the context of "
+                  + cache.capacity());
     }
     checkIds(ids);
     try (Arena call = Arena.ofShared()) {
@@ -64,9 +67,10 @@ public final class Decoder implements AutoCloseable {
     }
   }
 
-  /// Continues `prompt` by at most `maxTokens` tokens, telling each to `sink`, which returns false to stop. An end token is not
-  /// told. Returns the number of tokens told.
-  public int generate(int[] prompt, int maxTokens, Sampling sampling, Set<Integer> endTokens, IntPredicate sink) {
+  /// Continues `prompt` by at most `maxTokens` tokens, telling each to `sink`, which returns false
+  /// to stop. An end token is not told. Returns the number of tokens told.
+  public int generate(
+      int[] prompt, int maxTokens, Sampling sampling, Set<Integer> endTokens, IntPredicate sink) {
     SplittableRandom random = sampling.random();
     Set<Integer> present = new LinkedHashSet<>();
     for (int id : prompt) {
@@ -93,7 +97,8 @@ public final class Decoder implements AutoCloseable {
   private void checkIds(int... ids) {
     for (int id : ids) {
       if (id < 0 || id >= config.vocabSize()) {
-        throw new UserException("token id " + id + " is outside the vocabulary of " + config.vocabSize());
+        throw new UserException(
+            "token id " + id + " is outside the vocabulary of " + config.vocabSize());
       }
     }
   }

@@ -7,7 +7,8 @@ import org.modegpt.backend.Backend;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// Keys and values of the tokens seen so far, per layer; F32, for one sequence. Lives as long as the arena it was made in.
+/// Keys and values of the tokens seen so far, per layer; F32, for one sequence. Lives as long as
+/// the arena it was made in.
 public final class KvCache {
   private final List<Tensor> keys = new ArrayList<>();
   private final List<Tensor> values = new ArrayList<>();
@@ -17,8 +18,10 @@ public final class KvCache {
   public KvCache(Backend backend, Arena arena, ModelConfig config, int capacity) {
     this.capacity = capacity;
     for (LayerShape shape : config.shapes()) {
-      keys.add(backend.allocate(arena, DType.F32, capacity, (long) config.kvHeads() * shape.qkDim()));
-      values.add(backend.allocate(arena, DType.F32, capacity, (long) config.kvHeads() * shape.voDim()));
+      keys.add(
+          backend.allocate(arena, DType.F32, capacity, (long) config.kvHeads() * shape.qkDim()));
+      values.add(
+          backend.allocate(arena, DType.F32, capacity, (long) config.kvHeads() * shape.voDim()));
     }
   }
 

@@ -7,9 +7,11 @@ import org.modegpt.model.Transformer.Residence;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// Final normalisation and output matrix: residual stream to logits. Holds its weights until closed.
+/// Final normalisation and output matrix: residual stream to logits. Holds its weights until
+/// closed.
 public final class LanguageHead implements AutoCloseable {
-  /// Below this the output matrix is held as F32, so that chunks of tokens do not convert it again and again.
+  /// Below this the output matrix is held as F32, so that chunks of tokens do not convert it again
+  /// and again.
   private static final long F32_LIMIT_BYTES = 256L << 20;
 
   private static final long LOGITS_BYTES = 64L << 20;
@@ -35,7 +37,8 @@ public final class LanguageHead implements AutoCloseable {
     return Math.max(1, LOGITS_BYTES / (4L * config.vocabSize()));
   }
 
-  /// Logits F32 `[N, vocab]` of stream rows `[N, d]`; borrowed until the next call. The stream is left as it is.
+  /// Logits F32 `[N, vocab]` of stream rows `[N, d]`; borrowed until the next call. The stream is
+  /// left as it is.
   public Tensor logits(Tensor stream) {
     Tensor normed = scratch.get(Buffer.NORM, stream.rows(), stream.cols());
     backend.rmsNorm(stream, norm, config.normEps(), normed);
@@ -44,7 +47,8 @@ public final class LanguageHead implements AutoCloseable {
     return logits;
   }
 
-  /// Negative log-likelihoods (natural log) of `targets` under the logits of `stream`; a negative target gives 0.
+  /// Negative log-likelihoods (natural log) of `targets` under the logits of `stream`; a negative
+  /// target gives 0.
   ///
   /// @param stream F32 `[N, d]`
   /// @param targets `[N]` token ids

@@ -8,15 +8,17 @@ import java.util.stream.IntStream;
 /// @param mlpWidth inner units of the MLP
 /// @param qkDim columns of one query or key head
 /// @param voDim columns of one value head
-/// @param rotaryPairs for each key/value head the kept rotary pairs, ascending: entry `t` of head `g` turns with the
-///     frequency of pair `rotaryPairs.get(g).get(t)` of the original model; `2 * size == qkDim`
+/// @param rotaryPairs for each key/value head the kept rotary pairs, ascending: entry `t` of head
+///   `g` turns with the frequency of pair `rotaryPairs.get(g).get(t)` of the original model; `2 *
+///   size == qkDim`
 public record LayerShape(int mlpWidth, int qkDim, int voDim, List<List<Integer>> rotaryPairs) {
 
   public LayerShape {
     rotaryPairs = rotaryPairs.stream().map(List::copyOf).toList();
     for (List<Integer> pairs : rotaryPairs) {
       if (2 * pairs.size() != qkDim) {
-        throw new IllegalArgumentException(pairs.size() + " rotary pairs do not make " + qkDim + " columns");
+        throw new IllegalArgumentException(
+            pairs.size() + " rotary pairs do not make " + qkDim + " columns");
       }
     }
   }
@@ -24,7 +26,8 @@ public record LayerShape(int mlpWidth, int qkDim, int voDim, List<List<Integer>>
   /// The shape of an uncompressed block.
   public static LayerShape full(int mlpWidth, int headDim, int kvHeads) {
     List<Integer> all = IntStream.range(0, headDim / 2).boxed().toList();
-    return new LayerShape(mlpWidth, headDim, headDim, IntStream.range(0, kvHeads).mapToObj(g -> all).toList());
+    return new LayerShape(
+        mlpWidth, headDim, headDim, IntStream.range(0, kvHeads).mapToObj(g -> all).toList());
   }
 
   /// Parameters of the seven compressible matrices of a block of this shape.

@@ -6,11 +6,12 @@ import org.modegpt.UserException;
 import org.modegpt.backend.Activation;
 import tools.jackson.databind.JsonNode;
 
-/// Sizes and constants of a decoder-only transformer, from a Hugging Face `config.json` (llama keys) or one written by this
-/// engine, whose `modegpt` object adds the per-layer shapes.
+/// Sizes and constants of a decoder-only transformer, from a Hugging Face `config.json` (llama
+/// keys) or one written by this engine, whose `modegpt` object adds the per-layer shapes.
 ///
 /// @param modelType the family's `model_type`; for a compressed model that of its base
-/// @param headDim size of one head in the original model: the softmax scale is `1 / sqrt(headDim)` also after compression
+/// @param headDim size of one head in the original model: the softmax scale is `1 / sqrt(headDim)`
+///   also after compression
 /// @param mlpWidth inner size of the MLP in the original model
 /// @param shapes one per layer
 /// @param compressed whether the model was written by this engine in the compact format
@@ -40,9 +41,11 @@ public record ModelConfig(
     boolean compressed = config.path("model_type").asString("").equals(COMPACT_TYPE);
     JsonNode compact = config.path("modegpt");
     if (compressed && compact.path("format_version").asInt(0) != FORMAT_VERSION) {
-      throw new UserException("config.json: this program reads compact format version " + FORMAT_VERSION + " only");
+      throw new UserException(
+          "config.json: this program reads compact format version " + FORMAT_VERSION + " only");
     }
-    String modelType = (compressed ? compact.path("base_model_type") : config.path("model_type")).asString("");
+    String modelType =
+        (compressed ? compact.path("base_model_type") : config.path("model_type")).asString("");
     if (modelType.isEmpty()) {
       throw new UserException("config.json has no model_type");
     }
@@ -54,10 +57,12 @@ public record ModelConfig(
     int layers = size(config, "num_hidden_layers");
     int width = size(config, "intermediate_size");
     if (kvHeads <= 0 || heads % kvHeads != 0) {
-      throw new UserException("config.json: " + heads + " heads cannot share " + kvHeads + " key/value heads");
+      throw new UserException(
+          "config.json: " + heads + " heads cannot share " + kvHeads + " key/value heads");
     }
     if (headDim <= 0 || headDim % 2 != 0) {
-      throw new UserException("config.json: head_dim " + headDim + " is not a positive even number");
+      throw new UserException(
+          "config.json: head_dim " + headDim + " is not a positive even number");
     }
     return new ModelConfig(
         modelType,
@@ -73,7 +78,8 @@ public record ModelConfig(
         activation(config.path("hidden_act").asString("silu")),
         Rope.of(config, headDim),
         config.path("tie_word_embeddings").asBoolean(false),
-        shapes(compressed ? compact : null, layers, LayerShape.full(width, headDim, kvHeads), kvHeads),
+        shapes(
+            compressed ? compact : null, layers, LayerShape.full(width, headDim, kvHeads), kvHeads),
         compressed);
   }
 
@@ -104,7 +110,8 @@ public record ModelConfig(
     };
   }
 
-  private static List<LayerShape> shapes(JsonNode compact, int layers, LayerShape full, int kvHeads) {
+  private static List<LayerShape> shapes(
+      JsonNode compact, int layers, LayerShape full, int kvHeads) {
     List<LayerShape> shapes = new ArrayList<>();
     if (compact != null && compact.path("layers").size() != layers) {
       throw new UserException("config.json: modegpt.layers must have " + layers + " entries");
@@ -124,12 +131,20 @@ public record ModelConfig(
     int qk = json.path("qk_dim").asInt(0);
     int vo = json.path("vo_dim").asInt(0);
     boolean sane =
-        width > 0 && width <= full.mlpWidth() && qk > 0 && qk <= full.qkDim() && vo > 0 && vo <= full.voDim();
+        width > 0
+            && width <= full.mlpWidth()
+            && qk > 0
+            && qk <= full.qkDim()
+            && vo > 0
+            && vo <= full.voDim();
     boolean pairsMatch =
         pairs.size() == kvHeads
-            && pairs.stream().allMatch(p -> 2 * p.size() == qk && p.stream().allMatch(t -> t >= 0 && t < full.qkDim() / 2));
+            && pairs.stream()
+                .allMatch(p ->
+                    2 * p.size() == qk && p.stream().allMatch(t -> t >= 0 && t < full.qkDim() / 2));
     if (!sane || !pairsMatch) {
-      throw new UserException("config.json: modegpt.layers[" + layer + "] does not fit the model's sizes");
+      throw new UserException(
+          "config.json: modegpt.layers[" + layer + "] does not fit the model's sizes");
     }
     return new LayerShape(width, qk, vo, pairs);
   }

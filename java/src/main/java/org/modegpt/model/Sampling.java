@@ -10,14 +10,17 @@ import org.modegpt.UserException;
 /// @param temperature 0 takes the most likely token
 /// @param topK only the `topK` most likely tokens; 0 for all
 /// @param topP only the most likely tokens that together have this probability; 1 for all
-/// @param repetitionPenalty divides positive and multiplies negative logits of tokens already present; 1 for none
-public record Sampling(float temperature, int topK, float topP, float repetitionPenalty, long seed) {
+/// @param repetitionPenalty divides positive and multiplies negative logits of tokens already
+///   present; 1 for none
+public record Sampling(
+    float temperature, int topK, float topP, float repetitionPenalty, long seed) {
 
   public static final Sampling GREEDY = new Sampling(0f, 0, 1f, 1f, 0);
 
   public Sampling {
     if (!(temperature >= 0) || topK < 0 || !(topP > 0 && topP <= 1) || !(repetitionPenalty > 0)) {
-      throw new UserException("sampling: temperature and top-k must be at least 0, top-p in (0, 1], repetition penalty above 0");
+      throw new UserException(
+          "sampling: temperature and top-k must be at least 0, top-p in (0, 1], repetition penalty above 0");
     }
   }
 
@@ -58,7 +61,8 @@ public record Sampling(float temperature, int topK, float topP, float repetition
   private void penalise(float[] logits, Iterable<Integer> present) {
     if (repetitionPenalty != 1f) {
       for (int id : present) {
-        logits[id] = logits[id] > 0 ? logits[id] / repetitionPenalty : logits[id] * repetitionPenalty;
+        logits[id] =
+            logits[id] > 0 ? logits[id] / repetitionPenalty : logits[id] * repetitionPenalty;
       }
     }
   }

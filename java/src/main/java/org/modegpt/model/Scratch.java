@@ -7,8 +7,8 @@ import org.modegpt.backend.Backend;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// Reused F32 buffers of a forward pass, one per purpose, grown when a larger one is asked for. Tensors handed out are
-/// borrowed until the same buffer is asked for again.
+/// Reused F32 buffers of a forward pass, one per purpose, grown when a larger one is asked for.
+/// Tensors handed out are borrowed until the same buffer is asked for again.
 final class Scratch implements AutoCloseable {
 
   enum Buffer {

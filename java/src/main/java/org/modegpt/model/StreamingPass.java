@@ -7,12 +7,14 @@ import org.modegpt.model.Transformer.Residence;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// Runs many equally long sequences through a model one block at a time: all sequences through block 0, then all through block
-/// 1, and so on. Memory holds one block and the residual stream of the sequences, whatever the model's depth.
+/// Runs many equally long sequences through a model one block at a time: all sequences through
+/// block 0, then all through block 1, and so on. Memory holds one block and the residual stream of
+/// the sequences, whatever the model's depth.
 ///
 /// Owns the residual stream F32 `[sequences * tokens, d]` until closed. One serial stream.
 public final class StreamingPass implements AutoCloseable {
-  /// Rows that go through a block at once: enough for full GEMM speed, little enough for the caches and scratch memory.
+  /// Rows that go through a block at once: enough for full GEMM speed, little enough for the caches
+  /// and scratch memory.
   private static final int CHUNK_ROWS = 2048;
 
   private final Backend backend;
@@ -30,7 +32,11 @@ public final class StreamingPass implements AutoCloseable {
     this.sequences = sequences;
     this.tokens = tokens;
     this.stream =
-        backend.allocate(arena, DType.F32, Math.multiplyExact((long) sequences, tokens), model.config().hiddenSize());
+        backend.allocate(
+            arena,
+            DType.F32,
+            Math.multiplyExact((long) sequences, tokens),
+            model.config().hiddenSize());
     this.forward = new BlockForward(backend, model.config());
   }
 

@@ -14,15 +14,17 @@ import org.modegpt.io.TensorSource;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// A decoder-only language model on disk: its configuration and its mapped weights, checked to fit together when opened.
-/// Nothing is resident until a block is loaded. Opening and reading are safe from several threads; close it last.
+/// A decoder-only language model on disk: its configuration and its mapped weights, checked to fit
+/// together when opened. Nothing is resident until a block is loaded. Opening and reading are safe
+/// from several threads; close it last.
 public final class Transformer implements AutoCloseable {
 
   /// How weights are held by a back-end.
   public enum Residence {
     /// Matrices as F32, for passes over many tokens.
     F32,
-    /// Matrices in the stored type (on the CPU without a copy), for decoding, where reading weights is the time.
+    /// Matrices in the stored type (on the CPU without a copy), for decoding, where reading weights
+    /// is the time.
     STORED
   }
 
@@ -41,7 +43,8 @@ public final class Transformer implements AutoCloseable {
 
   /// Opens a Hugging Face folder or a GGUF file.
   ///
-  /// @throws UserException when a file is missing, damaged, of an unknown architecture, or its tensors do not fit
+  /// @throws UserException when a file is missing, damaged, of an unknown architecture, or its
+  ///   tensors do not fit
   public static Transformer open(Path path) {
     ModelDirectory directory = ModelDirectory.open(path);
     try {
@@ -71,7 +74,10 @@ public final class Transformer implements AutoCloseable {
 
   /// Parameters of the whole model, tied weights counted once.
   public long parameters() {
-    return source.names().stream().filter(n -> !architecture.isIgnored(n)).mapToLong(n -> source.info(n).elements()).sum();
+    return source.names().stream()
+        .filter(n -> !architecture.isIgnored(n))
+        .mapToLong(n -> source.info(n).elements())
+        .sum();
   }
 
   /// Loads one block; it lives as long as `arena`.
@@ -118,7 +124,12 @@ public final class Transformer implements AutoCloseable {
     long bad = backend.countNonFinite(local);
     if (bad > 0) {
       throw new UserException(
-          directory.path() + ": tensor " + name + " has " + bad + " NaN or infinite values; the checkpoint is damaged");
+          directory.path()
+              + ": tensor "
+              + name
+              + " has "
+              + bad
+              + " NaN or infinite values; the checkpoint is damaged");
     }
     if (keepType || local.dtype() == DType.F32) {
       return local;
@@ -165,8 +176,16 @@ public final class Transformer implements AutoCloseable {
     if (!left.isEmpty()) {
       String first = left.stream().sorted().findFirst().orElseThrow();
       throw new UserException(
-          directory.path() + ": " + left.size() + " tensors do not belong to a " + config.layers() + "-layer "
-              + architecture.family() + " model, the first is " + first + "; check num_hidden_layers and model_type");
+          directory.path()
+              + ": "
+              + left.size()
+              + " tensors do not belong to a "
+              + config.layers()
+              + "-layer "
+              + architecture.family()
+              + " model, the first is "
+              + first
+              + "; check num_hidden_layers and model_type");
     }
   }
 
@@ -177,8 +196,17 @@ public final class Transformer implements AutoCloseable {
     TensorInfo tensor = source.info(name);
     if (tensor.rows() != rows || tensor.cols() != cols) {
       throw new UserException(
-          directory.path() + ": tensor " + name + " is " + tensor.rows() + " x " + tensor.cols() + ", the configuration needs "
-              + rows + " x " + cols);
+          directory.path()
+              + ": tensor "
+              + name
+              + " is "
+              + tensor.rows()
+              + " x "
+              + tensor.cols()
+              + ", the configuration needs "
+              + rows
+              + " x "
+              + cols);
     }
     left.remove(name);
   }
