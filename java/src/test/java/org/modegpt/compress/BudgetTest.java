@@ -45,12 +45,20 @@ class BudgetTest {
     BlockSizes sizes = new BlockSizes(d, heads, kvHeads, h, f, true, true);
     long total = sizes.parameters() * layers;
     for (double ratio : RATIOS) {
-      for (int multipleOf : new int[] {1, 8, 16}) {
+      for (int multipleOf : new int[] {1, 8, 16, 64}) {
         RankPlan plan = uniform(sizes, layers, ratio, multipleOf);
         assertAllowed(sizes, plan, multipleOf);
-        assertThat(distance(sizes, plan, ratio))
-            .as("ratio %s, multiple of %d", ratio, multipleOf)
-            .isLessThanOrEqualTo(total / 1000);
+        // A step of 64 units is more than 0.2 % of the smallest of these models.
+        long halfStep = multipleOf == 64 ? 32 * sizes.unitCost(Module.MLP) : 0;
+        int least = Math.max(2, multipleOf);
+        long floor = sizes.parameters(new LayerRanks(multipleOf, least, multipleOf)) * layers;
+        if (Budget.target(sizes, layers, ratio) < floor) {
+          assertThat(plan.parameters(sizes)).isEqualTo(floor);
+        } else {
+          assertThat(distance(sizes, plan, ratio))
+              .as("ratio %s, multiple of %d", ratio, multipleOf)
+              .isLessThanOrEqualTo(Math.max(total / 1000, halfStep));
+        }
       }
     }
   }

@@ -50,7 +50,7 @@ class RecipeTest {
         "{\"ratio\": 0.96} | ratio must be between 0 and 0.95",
         "{\"ratio\": \"much\"} | ratio:",
         "{\"ratio\": null} | ratio:",
-        "{\"allocation\": \"best\"} | allocation:",
+        "{\"allocation\": \"best\"} | allocation: 'best' is not one of uniform, block-influence",
         "{\"allocation\": null} | allocation must not be null",
         "{\"multiple_of\": 1.5} | multiple_of:",
         "{\"multiple_of\": 0} | multiple_of must be at least 1",
@@ -61,7 +61,7 @@ class RecipeTest {
         "{\"calibration\": {\"length\": 1}} | calibration.length must be at least 2",
         "[] | a JSON object is wanted",
         "{\"ratio\": | not JSON",
-        "{} {} | not JSON",
+        "{} {} | Trailing token",
       })
   void badRecipesAreOneClearLine(String json, String message) {
     assertThatThrownBy(() -> Recipe.ofJson(json, "r.json"))
@@ -92,8 +92,8 @@ class RecipeTest {
           .isInstanceOf(UserException.class)
           .hasMessageContaining("layer 0");
     }
-    assertThatThrownBy(() -> RankPlan.ofJson("{\"layers\": [{\"mlp\": 3}]}", "plan.json"))
+    assertThatThrownBy(() -> RankPlan.ofJson("{\"layers\": [{\"mlp_width\": 3}]}", "plan.json"))
         .isInstanceOf(UserException.class)
-        .hasMessageContaining("unknown key 'mlp'");
+        .hasMessage("plan.json: layers[0].qk_rank: this key is missing");
   }
 }
