@@ -43,7 +43,7 @@ public final class Calibrator {
               + config.contextLength()
               + "; give a smaller --max-seq-length");
     }
-    Map<String, String> metadata = metadata(data);
+    Map<String, String> metadata = metadata(model, data);
     try (PartialCalibration partial = PartialCalibration.open(output, metadata);
         StreamingPass pass = new StreamingPass(backend, model, data.count(), data.tokens())) {
       int start = partial.restore(backend, pass);
@@ -111,7 +111,8 @@ public final class Calibrator {
     }
   }
 
-  private Map<String, String> metadata(CalibrationData data) {
+  /// What identifies the statistics of `model` on `data`; the metadata of the file.
+  public static Map<String, String> metadata(Transformer model, CalibrationData data) {
     Map<String, String> metadata = new LinkedHashMap<>();
     metadata.put(Statistics.FORMAT, Statistics.FORMAT_VERSION);
     metadata.put(Statistics.MODEL_HASH, model.directory().hash());

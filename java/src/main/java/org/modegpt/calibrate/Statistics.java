@@ -10,6 +10,7 @@ import java.util.Map;
 import org.modegpt.UserException;
 import org.modegpt.io.SafetensorsFile;
 import org.modegpt.io.SafetensorsWriter;
+import org.modegpt.io.TensorDeclaration;
 import org.modegpt.model.Transformer;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
@@ -119,8 +120,7 @@ public final class Statistics implements AutoCloseable {
         part.metadata().forEach((k, v) -> metadata.merge(k, v, (a, b) -> joined(k, a, b)));
       }
       try (SafetensorsWriter writer =
-          SafetensorsWriter.create(
-              output, metadata, first.file.names().stream().map(first.file::info).toList())) {
+          new SafetensorsWriter(output, declarations(first.file), metadata)) {
         for (String name : first.file.names()) {
           writeSum(writer, parts, name);
         }
@@ -129,6 +129,13 @@ public final class Statistics implements AutoCloseable {
     } finally {
       parts.forEach(Statistics::close);
     }
+  }
+
+  static List<TensorDeclaration> declarations(SafetensorsFile file) {
+    return file.names().stream()
+        .map(file::info)
+        .map(i -> new TensorDeclaration(i.name(), DType.F64, i.shape()))
+        .toList();
   }
 
   private static String joined(String key, String a, String b) {

@@ -1,12 +1,16 @@
 package org.modegpt.io;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Collections;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.text.HfTokenizer;
@@ -15,88 +19,142 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /// A checkpoint the user named: a Hugging Face folder (`config.json` and safetensors), a `.gguf`
-/// file, or a folder with exactly one `.gguf` file. Both look the same from here on: a Hugging Face
+/// file, or a folder with exactly one `.gguf` file. All look the same from here on: a Hugging Face
 /// configuration, Hugging Face tensor names, and the small files that travel with the weights.
 /// Thread-safe; close it when no tensor of it is in use any more.
 public final class ModelDirectory implements AutoCloseable {
+  private static final String CONFIG = "config.json";
+  private static final String GENERATION_CONFIG = "generation_config.json";
   private static final String TOKENIZER = "tokenizer.json";
+  private static final String TOKENIZER_CONFIG = "tokenizer_config.json";
+
+  private static final List<String> LICENCES =
+      List.of("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt", "USE_POLICY.md");
 
   /// Files copied beside new weights. Configuration, weights, model card and recipe are written
   /// anew.
   private static final List<String> TAG_ALONG =
-      List.of(
-          "generation_config.json",
-          TOKENIZER,
-          "tokenizer_config.json",
-          "special_tokens_map.json",
-          "added_tokens.json",
-          "vocab.json",
-          "merges.txt",
-          "vocab.txt",
-          "tokenizer.model",
-          "spiece.model",
-          "chat_template.jinja",
-          "chat_template.json",
-          "LICENSE",
-          "LICENSE.txt",
-          "LICENSE.md",
-          "NOTICE",
-          "NOTICE.txt",
-          "USE_POLICY.md");
+      Stream.concat(
+              Stream.of(
+                  GENERATION_CONFIG,
+                  TOKENIZER,
+                  TOKENIZER_CONFIG,
+                  "special_tokens_map.json",
+                  "added_tokens.json",
+                  "vocab.json",
+                  "merges.txt",
+                  "vocab.txt",
+                  "tokenizer.model",
+                  "spiece.model",
+                  "chat_template.jinja",
+                  "chat_template.json"),
+              LICENCES.stream())
+          .toList();
 
   private final Path path;
   private final ObjectNode config;
   private final TensorSource tensors;
-  private final SortedMap<String, byte[]> tagAlongFiles;
+  private final Supplier<SortedMap<String, byte[]>> readTagAlong;
+  private @Nullable SortedMap<String, byte[]> tagAlong;
   private @Nullable Tokenizer tokenizer;
+  private @Nullable String hash;
 
   private ModelDirectory(
-      Path path, ObjectNode config, TensorSource tensors, SortedMap<String, byte[]> tagAlongFiles) {
+      Path path,
+      ObjectNode config,
+      TensorSource tensors,
+      Supplier<SortedMap<String, byte[]>> readTagAlong) {
     this.path = path;
     this.config = config;
     this.tensors = tensors;
-    this.tagAlongFiles = tagAlongFiles;
+    this.readTagAlong = readTagAlong;
   }
 
-  /// Opens a checkpoint and checks its configuration and the tensor directory; weights are read
-  /// when used.
+  /// Opens a checkpoint and checks its configuration and the directory of its tensors; weights are
+  /// read when used.
   ///
   /// @throws UserException if nothing is there, or what is there is not a sound checkpoint
   public static ModelDirectory open(Path path) {
     if (!Files.exists(path)) {
       throw new UserException(
-          "there is no model at " + path + ": name a Hugging Face folder or a .gguf file");
+          "there is no model at %s: name a Hugging Face folder or a .gguf file".formatted(path));
     }
-    return openFolder(path);
+    if (Files.isRegularFile(path)) {
+      return openGguf(path, path);
+    }
+    return Files.isRegularFile(path.resolve(CONFIG))
+        ? openFolder(path)
+        : openGguf(path, onlyGguf(path));
   }
 
   private static ModelDirectory openFolder(Path folder) {
-    if (!Files.isRegularFile(folder.resolve("config.json"))) {
-      throw new UserException(
-          folder + " has no config.json: name a Hugging Face folder or a .gguf file");
-    }
     if (!SafetensorsDirectory.present(folder)) {
       throw new UserException(
-          folder
-              + " has no model.safetensors or model.safetensors.index.json; older formats (.bin) must be converted first");
+          "%s has no %s or %s; older formats (.bin) must be converted first"
+              .formatted(folder, SafetensorsDirectory.SINGLE, SafetensorsDirectory.INDEX));
     }
-    ObjectNode config = Json.object(folder.resolve("config.json"));
-    SortedMap<String, byte[]> files = new TreeMap<>();
-    for (String name : TAG_ALONG) {
-      Path file = folder.resolve(name);
-      if (Files.isRegularFile(file)) {
-        files.put(name, read(file));
-      }
-    }
-    return new ModelDirectory(folder, config, SafetensorsDirectory.open(folder), files);
+    ObjectNode config = Json.object(folder.resolve(CONFIG));
+    return new ModelDirectory(
+        folder, config, SafetensorsDirectory.open(folder), () -> read(folder, TAG_ALONG));
   }
 
-  private static byte[] read(Path file) {
-    try {
-      return Files.readAllBytes(file);
-    } catch (IOException e) {
-      throw IoErrors.reading(file, e);
+  private static ModelDirectory openGguf(Path path, Path file) {
+    if (file.toString().endsWith(".safetensors") || file.toString().endsWith(".json")) {
+      throw new UserException("%s is one file of a model folder: name the folder".formatted(file));
     }
+    GgufModel model = GgufModel.open(file);
+    try {
+      return new ModelDirectory(
+          path,
+          model.config(),
+          model,
+          () -> {
+            Path folder = file.toAbsolutePath().getParent();
+            SortedMap<String, byte[]> files =
+                folder == null ? new TreeMap<>() : read(folder, LICENCES);
+            model
+                .tagAlong()
+                .forEach((name, json) ->
+                    files.put(name, Json.pretty(json).getBytes(StandardCharsets.UTF_8)));
+            return files;
+          });
+    } catch (RuntimeException e) {
+      model.close();
+      throw e;
+    }
+  }
+
+  private static Path onlyGguf(Path folder) {
+    List<Path> files;
+    try (Stream<Path> all = Files.list(folder)) {
+      files = all.filter(f -> f.toString().endsWith(".gguf")).sorted().toList();
+    } catch (IOException e) {
+      throw IoErrors.reading(folder, e);
+    }
+    if (files.size() == 1) {
+      return files.getFirst();
+    }
+    throw new UserException(
+        files.isEmpty()
+            ? "%s has neither a config.json nor a .gguf file: name a Hugging Face folder or a .gguf file"
+                .formatted(folder)
+            : "%s has %d .gguf files: name one of them, for example %s"
+                .formatted(folder, files.size(), files.getFirst()));
+  }
+
+  private static SortedMap<String, byte[]> read(Path folder, List<String> names) {
+    SortedMap<String, byte[]> files = new TreeMap<>();
+    for (String name : names) {
+      Path file = folder.resolve(name);
+      if (Files.isRegularFile(file)) {
+        try {
+          files.put(name, Files.readAllBytes(file));
+        } catch (IOException e) {
+          throw IoErrors.reading(file, e);
+        }
+      }
+    }
+    return files;
   }
 
   /// The path it was opened with.
@@ -104,9 +162,10 @@ public final class ModelDirectory implements AutoCloseable {
     return path;
   }
 
-  /// The last part of the path, for titles and cards.
+  /// The last part of the path without `.gguf`, for titles and cards.
   public String name() {
-    return path.toAbsolutePath().normalize().getFileName().toString();
+    Path last = path.toAbsolutePath().normalize().getFileName();
+    return last == null ? "model" : last.toString().replaceFirst("\\.gguf$", "");
   }
 
   /// A copy of the configuration (`config.json`), which the caller may change.
@@ -120,17 +179,22 @@ public final class ModelDirectory implements AutoCloseable {
 
   /// Content of the files that go unchanged beside new weights, by name: tokenizer, generation
   /// settings, licence.
-  public SortedMap<String, byte[]> tagAlongFiles() {
-    return tagAlongFiles;
+  ///
+  /// @throws UserException if the tokenizer inside a GGUF file is of an unknown kind
+  public synchronized SortedMap<String, byte[]> tagAlongFiles() {
+    if (tagAlong == null) {
+      tagAlong = Collections.unmodifiableSortedMap(readTagAlong.get());
+    }
+    return tagAlong;
   }
 
   /// The generation settings (`generation_config.json`), or an empty object.
   public ObjectNode generationConfig() {
-    return tagAlong("generation_config.json");
+    return tagAlong(GENERATION_CONFIG);
   }
 
   private ObjectNode tagAlong(String name) {
-    byte[] content = tagAlongFiles.get(name);
+    byte[] content = tagAlongFiles().get(name);
     return content == null
         ? Json.MAPPER.createObjectNode()
         : Json.object(content, path.resolve(name).toString());
@@ -141,10 +205,11 @@ public final class ModelDirectory implements AutoCloseable {
   /// @throws UserException if the checkpoint has none that can be used
   public synchronized Tokenizer tokenizer() {
     if (tokenizer == null) {
-      byte[] json = tagAlongFiles.get(TOKENIZER);
+      byte[] json = tagAlongFiles().get(TOKENIZER);
       if (json == null) {
         throw new UserException(
-            path + " has no " + TOKENIZER + ": copy the one of the original model into the folder");
+            "%s has no %s: copy the one of the original model into the folder"
+                .formatted(path, TOKENIZER));
       }
       tokenizer =
           HfTokenizer.of(
@@ -166,7 +231,7 @@ public final class ModelDirectory implements AutoCloseable {
         return OptionalInt.of(first.intValue());
       }
     }
-    JsonNode named = tagAlong("tokenizer_config.json").path(kind + "_token");
+    JsonNode named = tagAlong(TOKENIZER_CONFIG).path(kind + "_token");
     String content =
         named.isObject() ? named.path("content").stringValue("") : named.stringValue("");
     for (JsonNode token : Json.object(tokenizerJson, TOKENIZER).path("added_tokens").values()) {
@@ -175,6 +240,14 @@ public final class ModelDirectory implements AutoCloseable {
       }
     }
     return OptionalInt.empty();
+  }
+
+  /// Identifies the weights, see {@link ModelHash}; computed on first use.
+  public synchronized String hash() {
+    if (hash == null) {
+      hash = ModelHash.of(config, tensors);
+    }
+    return hash;
   }
 
   @Override

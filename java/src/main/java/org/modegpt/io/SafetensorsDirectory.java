@@ -1,6 +1,7 @@
 package org.modegpt.io;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -136,6 +137,11 @@ final class SafetensorsDirectory implements TensorSource {
   @Override
   public Tensor get(String name, Arena arena) {
     return file(name).get(name, arena);
+  }
+
+  @Override
+  public MemorySegment stored(String name) {
+    return file(name).stored(name);
   }
 
   private SafetensorsFile file(String name) {

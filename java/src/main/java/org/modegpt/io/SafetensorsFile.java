@@ -83,9 +83,8 @@ public final class SafetensorsFile implements TensorSource {
 
   @Override
   public Tensor get(String name, Arena copies) {
-    SafetensorsHeader.Entry entry = entry(name);
-    TensorInfo info = entry.info();
-    MemorySegment bytes = data.asSlice(entry.begin(), info.bytes());
+    TensorInfo info = info(name);
+    MemorySegment bytes = stored(name);
     return switch (info.dtype()) {
       case "F64" -> view(DType.F64, info, bytes, copies);
       case "F32" -> view(DType.F32, info, bytes, copies);
@@ -102,6 +101,12 @@ public final class SafetensorsFile implements TensorSource {
                   + info.dtype()
                   + ", which is not supported; convert the checkpoint to F32, F16 or BF16");
     };
+  }
+
+  @Override
+  public MemorySegment stored(String name) {
+    SafetensorsHeader.Entry entry = entry(name);
+    return data.asSlice(entry.begin(), entry.info().bytes());
   }
 
   private static Tensor view(DType dtype, TensorInfo info, MemorySegment bytes, Arena copies) {

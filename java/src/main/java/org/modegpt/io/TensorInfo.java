@@ -1,9 +1,12 @@
 package org.modegpt.io;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
+import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
 
-/// What a checkpoint says about one tensor, before its data is touched.
+/// What a checkpoint says, or will say, about one tensor, before its data is touched.
 ///
 /// @param name the Hugging Face parameter name, for example `model.layers.0.mlp.up_proj.weight`
 /// @param dtype the stored type in the file's own spelling (`BF16`, `I64`, `Q4_K`)
@@ -15,6 +18,22 @@ public record TensorInfo(String name, String dtype, List<Long> shape, long bytes
     Objects.requireNonNull(name, "name");
     Objects.requireNonNull(dtype, "dtype");
     shape = List.copyOf(shape);
+  }
+
+  /// A tensor that is about to be written, in one of the engine's plain types; a vector has one
+  /// dimension.
+  public static TensorInfo of(String name, DType dtype, long... shape) {
+    return of(name, dtype, Arrays.stream(shape).boxed().toList());
+  }
+
+  public static TensorInfo of(String name, DType dtype, List<Long> shape) {
+    return new TensorInfo(
+        name, dtype.name(), shape, dtype.bytes(shape.stream().reduce(1L, Math::multiplyExact)));
+  }
+
+  /// A matrix that is about to be written.
+  public static TensorInfo of(String name, Tensor tensor) {
+    return of(name, tensor.dtype(), tensor.rows(), tensor.cols());
   }
 
   /// Rows of the matrix view: the first of several dimensions; a vector or a scalar is one row.

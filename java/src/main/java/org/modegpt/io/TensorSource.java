@@ -1,6 +1,7 @@
 package org.modegpt.io;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.Map;
 import java.util.SequencedSet;
 import org.modegpt.tensor.Tensor;
@@ -33,6 +34,10 @@ public interface TensorSource extends AutoCloseable {
   /// @throws org.modegpt.UserException if there is no such tensor or its type is not one the engine
   ///   reads
   Tensor get(String name, Arena arena);
+
+  /// The stored bytes of a tensor of any type, as the file has them: a read-only view that lives as
+  /// long as this source.
+  MemorySegment stored(String name);
 
   /// Text metadata of the file (`__metadata__` of safetensors; scalar keys of GGUF).
   Map<String, String> metadata();

@@ -52,7 +52,8 @@ public record Architecture(
     return layer.get(role).replace("{layer}", Integer.toString(index));
   }
 
-  boolean isIgnored(String name) {
+  /// Whether `name` is a tensor that files may carry and the engine does not need.
+  public boolean isIgnored(String name) {
     return ignored.stream().anyMatch(p -> p.matcher(name).matches());
   }
 

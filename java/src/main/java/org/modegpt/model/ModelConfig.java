@@ -35,7 +35,8 @@ public record ModelConfig(
   /// The `model_type` of compressed models in the compact format.
   public static final String COMPACT_TYPE = "modegpt";
 
-  private static final int FORMAT_VERSION = 1;
+  /// Version of the compact format.
+  public static final int FORMAT_VERSION = 1;
 
   public static ModelConfig of(JsonNode config) {
     boolean compressed = config.path("model_type").asString("").equals(COMPACT_TYPE);
@@ -90,6 +91,30 @@ public record ModelConfig(
   /// Parameters of the compressible matrices of all blocks: what ratios and targets count.
   public long matrixParameters() {
     return shapes.stream().mapToLong(s -> s.matrixParameters(hiddenSize, heads, kvHeads)).sum();
+  }
+
+  /// Rows of a weight in a block of the given shape; a vector is one row.
+  public long rows(Role role, LayerShape shape) {
+    return switch (role) {
+      case Q -> (long) heads * shape.qkDim();
+      case K -> (long) kvHeads * shape.qkDim();
+      case V -> (long) kvHeads * shape.voDim();
+      case O, DOWN -> hiddenSize;
+      case GATE, UP -> shape.mlpWidth();
+      default -> 1;
+    };
+  }
+
+  /// Columns of a weight in a block of the given shape.
+  public long cols(Role role, LayerShape shape) {
+    return switch (role) {
+      case O -> (long) heads * shape.voDim();
+      case DOWN, GATE_BIAS, UP_BIAS -> shape.mlpWidth();
+      case Q_BIAS -> (long) heads * shape.qkDim();
+      case K_BIAS -> (long) kvHeads * shape.qkDim();
+      case V_BIAS -> (long) kvHeads * shape.voDim();
+      default -> hiddenSize;
+    };
   }
 
   private static int size(JsonNode config, String key) {

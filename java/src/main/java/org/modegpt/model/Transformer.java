@@ -168,7 +168,8 @@ public final class Transformer implements AutoCloseable {
       for (Role role : Role.values()) {
         String name = architecture.name(role, layer);
         if (!role.bias() || source.has(name)) {
-          check(name, outputs(role, layer), inputs(role, layer), left);
+          LayerShape shape = config.shapes().get(layer);
+          check(name, config.rows(role, shape), config.cols(role, shape), left);
         }
       }
     }
@@ -209,30 +210,6 @@ public final class Transformer implements AutoCloseable {
               + cols);
     }
     left.remove(name);
-  }
-
-  private long outputs(Role role, int layer) {
-    LayerShape shape = config.shapes().get(layer);
-    return switch (role) {
-      case Q -> (long) config.heads() * shape.qkDim();
-      case K -> (long) config.kvHeads() * shape.qkDim();
-      case V -> (long) config.kvHeads() * shape.voDim();
-      case O, DOWN -> config.hiddenSize();
-      case GATE, UP -> shape.mlpWidth();
-      default -> 1;
-    };
-  }
-
-  private long inputs(Role role, int layer) {
-    LayerShape shape = config.shapes().get(layer);
-    return switch (role) {
-      case O -> (long) config.heads() * shape.voDim();
-      case DOWN, GATE_BIAS, UP_BIAS -> shape.mlpWidth();
-      case Q_BIAS -> (long) config.heads() * shape.qkDim();
-      case K_BIAS -> (long) config.kvHeads() * shape.qkDim();
-      case V_BIAS -> (long) config.kvHeads() * shape.voDim();
-      default -> config.hiddenSize();
-    };
   }
 
   @Override
