@@ -70,7 +70,8 @@ public final class Budget {
     return 0;
   }
 
-  /// Takes the pair of one step up and one step down that brings the total nearest to the target, if any does.
+  /// Takes the pair of one step up and one step down that brings the total nearest to the target,
+  /// if any does.
   private static long exchange(List<Item> items, long excess) {
     long nearest = Math.abs(excess);
     @Nullable Item raised = null;
@@ -87,7 +88,9 @@ public final class Budget {
         }
       }
     }
-    return raised == null || lowered == null ? excess : excess + raised.take(true) + lowered.take(false);
+    return raised == null || lowered == null
+        ? excess
+        : excess + raised.take(true) + lowered.take(false);
   }
 
   /// The rank of one module of one block on its way.

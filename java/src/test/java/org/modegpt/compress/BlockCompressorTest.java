@@ -35,7 +35,8 @@ class BlockCompressorTest {
   }
 
   private static double change(SampleBlock block, LayerShape shape, Map<Role, Tensor> weights) {
-    LayerShape full = LayerShape.full(block.sizes.mlpWidth(), block.sizes.headDim(), block.sizes.kvHeads());
+    LayerShape full =
+        LayerShape.full(block.sizes.mlpWidth(), block.sizes.headDim(), block.sizes.kvHeads());
     double[][] before = block.forward(full, block.weights, BlockTap.NONE);
     double[][] after = block.forward(shape, weights, BlockTap.NONE);
     double[][] stream = SampleBlock.matrix(block.stream);
@@ -50,11 +51,13 @@ class BlockCompressorTest {
         true,
         (compressor, arena, block) -> {
           CompressedBlock same =
-              compressor.compress(arena, 0, block.weights, block.statistics(), LayerRanks.full(block.sizes));
+              compressor.compress(
+                  arena, 0, block.weights, block.statistics(), LayerRanks.full(block.sizes));
           assertThat(same.weights()).isEqualTo(block.weights);
           assertThat(same.shape()).isEqualTo(LayerShape.full(40, 8, 2));
           assertThat(same.units()).hasSize(40);
-          assertThat(same.reports()).allMatch(r -> r.relativeError() == 0 && r.rank() == r.fullRank());
+          assertThat(same.reports())
+              .allMatch(r -> r.relativeError() == 0 && r.rank() == r.fullRank());
         });
   }
 
@@ -75,7 +78,8 @@ class BlockCompressorTest {
                       module == Module.MLP ? rank : 40,
                       module == Module.QUERY_KEY ? rank : 8,
                       module == Module.VALUE_OUTPUT ? rank : 8);
-              CompressedBlock small = compressor.compress(arena, 0, block.weights, block.statistics(), ranks);
+              CompressedBlock small =
+                  compressor.compress(arena, 0, block.weights, block.statistics(), ranks);
               last = change(block, small.shape(), small.weights());
               first = rank == 2 ? last : first;
               assertThat(small.reports().get(module.ordinal()).relativeError()).isPositive();
@@ -94,20 +98,21 @@ class BlockCompressorTest {
           biases,
           (compressor, arena, block) -> {
             LayerRanks ranks = new LayerRanks(22, 4, 5);
-            CompressedBlock small = compressor.compress(arena, 0, block.weights, block.statistics(), ranks);
+            CompressedBlock small =
+                compressor.compress(arena, 0, block.weights, block.statistics(), ranks);
             assertThat(small.shape().rotaryPairs()).allMatch(p -> p.size() == 2);
             Map<Role, Tensor> dense =
                 new DenseView(block.backend, block.sizes).of(arena, small.shape(), small.weights());
             LayerShape full = LayerShape.full(40, 8, 2);
-            dense.forEach(
-                (role, tensor) -> {
-                  if (block.weights.containsKey(role)) {
-                    assertThat(tensor.sameShape(block.weights.get(role))).as("%s", role).isTrue();
-                  }
-                });
+            dense.forEach((role, tensor) -> {
+              if (block.weights.containsKey(role)) {
+                assertThat(tensor.sameShape(block.weights.get(role))).as("%s", role).isTrue();
+              }
+            });
             double[][] compact = block.forward(small.shape(), small.weights(), BlockTap.NONE);
             double[][] padded = block.forward(full, dense, BlockTap.NONE);
-            assertThat(Dense.maxAbs(Dense.plus(compact, -1, padded))).isLessThan(2e-5 * Dense.maxAbs(compact));
+            assertThat(Dense.maxAbs(Dense.plus(compact, -1, padded)))
+                .isLessThan(2e-5 * Dense.maxAbs(compact));
             assertThat(change(block, full, dense)).isBetween(0.01, 1.5);
           });
     }
@@ -121,12 +126,11 @@ class BlockCompressorTest {
         false,
         (compressor, arena, block) -> {
           Map<Role, Tensor> half = new HashMap<>();
-          block.weights.forEach(
-              (role, tensor) -> {
-                Tensor t = Tensor.allocate(arena, DType.BF16, tensor.rows(), tensor.cols());
-                block.backend.cast(tensor, t);
-                half.put(role, t);
-              });
+          block.weights.forEach((role, tensor) -> {
+            Tensor t = Tensor.allocate(arena, DType.BF16, tensor.rows(), tensor.cols());
+            block.backend.cast(tensor, t);
+            half.put(role, t);
+          });
           CompressedBlock small =
               compressor.compress(arena, 0, half, block.statistics(), new LayerRanks(20, 4, 4));
           assertThat(small.weights().get(Role.Q).dtype()).isEqualTo(DType.BF16);
@@ -144,12 +148,15 @@ class BlockCompressorTest {
         false,
         (compressor, arena, block) -> {
           LayerRanks ranks = new LayerRanks(21, 6, 3);
-          CompressedBlock first = compressor.compress(arena, 0, block.weights, block.statistics(), ranks);
-          CompressedBlock again = compressor.compress(arena, 0, block.weights, block.statistics(), ranks);
+          CompressedBlock first =
+              compressor.compress(arena, 0, block.weights, block.statistics(), ranks);
+          CompressedBlock again =
+              compressor.compress(arena, 0, block.weights, block.statistics(), ranks);
           assertThat(again.reports()).isEqualTo(first.reports());
           first
               .weights()
-              .forEach((role, t) -> assertThat(again.weights().get(role).toFloats()).containsExactly(t.toFloats()));
+              .forEach((role, t) ->
+                  assertThat(again.weights().get(role).toFloats()).containsExactly(t.toFloats()));
         });
   }
 
@@ -172,8 +179,9 @@ class BlockCompressorTest {
           assertThatThrownBy(() -> compressor.compress(arena, 2, block.weights, other, ranks))
               .isInstanceOf(UserException.class)
               .hasMessageContaining("layer 2");
-          assertThatThrownBy(
-                  () -> compressor.compress(arena, 2, block.weights, block.statistics(), new LayerRanks(20, 3, 4)))
+          assertThatThrownBy(() ->
+                  compressor.compress(
+                      arena, 2, block.weights, block.statistics(), new LayerRanks(20, 3, 4)))
               .isInstanceOf(IllegalArgumentException.class)
               .hasMessageContaining("qk rank 3");
         });

@@ -41,7 +41,8 @@ class BlockInfluenceTest {
       for (int i = 0; i < shares.length; i++) {
         assertThat(shares[i]).isBetween(0.0, Math.max(cap, ratio));
         for (int j = 0; j < i; j++) {
-          // The less influence a layer has, the more of it goes; below the cap in the softmax's proportion.
+          // The less influence a layer has, the more of it goes; below the cap in the softmax's
+          // proportion.
           double order = (influence.get(i) - influence.get(j)) * (shares[i] - shares[j]);
           assertThat(order).isLessThanOrEqualTo(1e-12);
         }
@@ -59,8 +60,10 @@ class BlockInfluenceTest {
 
   @Test
   void tiesAndExtremesAreHandled() {
-    assertThat(shares(List.of(0.3, 0.3, 0.3), 0.04, 0.8, 0.25)).containsExactly(new double[] {0.25, 0.25, 0.25}, within(1e-15));
-    assertThat(shares(List.of(0.1, 0.9), 0.04, 0.8, 0.95)).containsExactly(new double[] {0.95, 0.95}, within(1e-15));
+    assertThat(shares(List.of(0.3, 0.3, 0.3), 0.04, 0.8, 0.25))
+        .containsExactly(new double[] {0.25, 0.25, 0.25}, within(1e-15));
+    assertThat(shares(List.of(0.1, 0.9), 0.04, 0.8, 0.95))
+        .containsExactly(new double[] {0.95, 0.95}, within(1e-15));
     assertThat(shares(List.of(0.1, 0.9), 0.04, 0.8, 0)).containsOnly(0.0);
     assertThatThrownBy(() -> new BlockInfluence(List.of(0.1, Double.NaN), 0.04, 0.8))
         .isInstanceOf(UserException.class)

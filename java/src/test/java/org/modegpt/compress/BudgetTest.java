@@ -11,7 +11,9 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 class BudgetTest {
-  private static final double[] RATIOS = {0, 0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9, 0.95};
+  private static final double[] RATIOS = {
+    0, 0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9, 0.95
+  };
 
   private static RankPlan uniform(BlockSizes sizes, int layers, double ratio, int multipleOf) {
     List<Removal> removals = Collections.nCopies(layers, Removal.of(ratio));
@@ -27,7 +29,9 @@ class BudgetTest {
     for (LayerRanks ranks : plan.layers()) {
       for (Module module : Module.values()) {
         int rank = ranks.of(module);
-        assertThat(rank == sizes.fullRank(module) || rank % multipleOf == 0).as("%s of %s", ranks, sizes).isTrue();
+        assertThat(rank == sizes.fullRank(module) || rank % multipleOf == 0)
+            .as("%s of %s", ranks, sizes)
+            .isTrue();
       }
     }
   }
@@ -41,7 +45,8 @@ class BudgetTest {
     "4096, 32, 32, 128, 11008, 32", // Llama-2-7B
     "4096, 32, 8, 128, 14336, 32" // Llama-3-8B
   })
-  void realModelsMeetEveryRatioAtEveryMultiple(int d, int heads, int kvHeads, int h, int f, int layers) {
+  void realModelsMeetEveryRatioAtEveryMultiple(
+      int d, int heads, int kvHeads, int h, int f, int layers) {
     BlockSizes sizes = new BlockSizes(d, heads, kvHeads, h, f, true, true);
     long total = sizes.parameters() * layers;
     for (double ratio : RATIOS) {
@@ -90,7 +95,8 @@ class BudgetTest {
       int d = 8 + random.nextInt(600);
       int f = 8 + random.nextInt(2000);
       BlockSizes sizes =
-          new BlockSizes(d, kvHeads * group, kvHeads, h, f, random.nextBoolean(), random.nextBoolean());
+          new BlockSizes(
+              d, kvHeads * group, kvHeads, h, f, random.nextBoolean(), random.nextBoolean());
       int layers = 1 + random.nextInt(12);
       double ratio = RATIOS[random.nextInt(RATIOS.length)];
       List<Double> influence = random.doubles(layers).boxed().toList();
@@ -102,12 +108,15 @@ class BudgetTest {
       long least = sizes.parameters(new LayerRanks(1, sizes.rotary() ? 2 : 1, 1)) * layers;
       if (target >= least) {
         long step = sizes.unitCost(Module.MLP) * (isMinimal(sizes, plan, target) ? 2 : 1);
-        assertThat(distance(sizes, plan, ratio)).as("%s at %s", sizes, ratio).isLessThanOrEqualTo(step);
+        assertThat(distance(sizes, plan, ratio))
+            .as("%s at %s", sizes, ratio)
+            .isLessThanOrEqualTo(step);
       } else {
         assertThat(plan.parameters(sizes)).isEqualTo(least);
       }
       for (int multipleOf : new int[] {8, 16, 64}) {
-        assertLocallyBest(sizes, Budget.plan(sizes, removals, target, multipleOf), target, multipleOf);
+        assertLocallyBest(
+            sizes, Budget.plan(sizes, removals, target, multipleOf), target, multipleOf);
       }
     }
   }
@@ -117,8 +126,10 @@ class BudgetTest {
     return plan.layers().stream().anyMatch(r -> r.mlpWidth() == 1) && target < sizes.parameters();
   }
 
-  /// With coarse multiples the target may be out of reach; then no allowed single step comes nearer.
-  private static void assertLocallyBest(BlockSizes sizes, RankPlan plan, long target, int multipleOf) {
+  /// With coarse multiples the target may be out of reach; then no allowed single step comes
+  /// nearer.
+  private static void assertLocallyBest(
+      BlockSizes sizes, RankPlan plan, long target, int multipleOf) {
     assertAllowed(sizes, plan, multipleOf);
     long distance = Math.abs(plan.parameters(sizes) - target);
     for (LayerRanks ranks : plan.layers()) {
@@ -141,10 +152,14 @@ class BudgetTest {
   void ranksFollowTheAllocation() {
     BlockSizes sizes = new BlockSizes(576, 9, 3, 64, 1536, true, true);
     List<Removal> removals = List.of(new Removal(0.5, 0.25, 0.1), new Removal(0, 0, 0.3));
-    long ideal = sizes.parameters(new LayerRanks(1382, 32, 48)) + sizes.parameters(new LayerRanks(1075, 64, 64));
+    long ideal =
+        sizes.parameters(new LayerRanks(1382, 32, 48))
+            + sizes.parameters(new LayerRanks(1075, 64, 64));
     RankPlan plan = Budget.plan(sizes, removals, ideal, 1);
-    assertThat(plan.layers()).containsExactly(new LayerRanks(1382, 32, 48), new LayerRanks(1075, 64, 64));
-    assertThat(plan.table(sizes).get(0).kept()).isEqualTo(sizes.parameters(plan.layers().get(0)) / (double) sizes.parameters());
+    assertThat(plan.layers())
+        .containsExactly(new LayerRanks(1382, 32, 48), new LayerRanks(1075, 64, 64));
+    assertThat(plan.table(sizes).get(0).kept())
+        .isEqualTo(sizes.parameters(plan.layers().get(0)) / (double) sizes.parameters());
   }
 
   @Test

@@ -27,7 +27,8 @@ class ColumnRowQkTest {
   @Test
   void headsKeepTheRotateHalfLayout() {
     BlockSizes sizes = new BlockSizes(4, 2, 1, 8, 8, true, true);
-    assertThat(ColumnRowQk.rows(sizes, 2, List.of(List.of(1, 3)))).containsExactly(1, 3, 5, 7, 9, 11, 13, 15);
+    assertThat(ColumnRowQk.rows(sizes, 2, List.of(List.of(1, 3))))
+        .containsExactly(1, 3, 5, 7, 9, 11, 13, 15);
   }
 
   @Test
@@ -46,7 +47,8 @@ class ColumnRowQkTest {
       double last = 2;
       for (int rank = 2; rank <= 8; rank += 2) {
         ModuleResult result =
-            new ColumnRowQk().apply(workspace, arena, block.sizes, block.weights, block.statistics(), rank);
+            new ColumnRowQk()
+                .apply(workspace, arena, block.sizes, block.weights, block.statistics(), rank);
         double error = energyDropped(block, result.kept());
         assertThat(result.report().relativeError()).isCloseTo(error, within(1e-7)).isLessThan(last);
         last = result.report().relativeError();

@@ -3,8 +3,9 @@ package org.modegpt.compress;
 import java.util.Arrays;
 import java.util.Random;
 
-/// Textbook dense algebra on small `double[rows][cols]` matrices, by methods other than those of the engine: Jacobi rotations for
-/// eigenvalues and singular values, Gaussian elimination for inverses. Slow and plain, the yardstick of the tests.
+/// Textbook dense algebra on small `double[rows][cols]` matrices, by methods other than those of
+/// the engine: Jacobi rotations for eigenvalues and singular values, Gaussian elimination for
+/// inverses. Slow and plain, the yardstick of the tests.
 final class Dense {
   private Dense() {}
 
@@ -115,7 +116,8 @@ final class Dense {
     return Arrays.stream(orthogonalColumns(a)[0]).map(v -> -v).sorted().map(v -> -v).toArray();
   }
 
-  /// The symmetric square root of a positive semi-definite matrix: with the one-sided Jacobi form `C V = V diag(λ)`.
+  /// The symmetric square root of a positive semi-definite matrix: with the one-sided Jacobi form
+  /// `C V = V diag(λ)`.
   static double[][] squareRoot(double[][] c) {
     double[][] result = orthogonalColumns(c);
     double[] values = result[0];
@@ -129,8 +131,8 @@ final class Dense {
     return times(scaled, transposed(vectors));
   }
 
-  /// Rotates the columns of `a` by an orthogonal V until they are orthogonal: row 0 of the result is their lengths, the rows
-  /// below are V.
+  /// Rotates the columns of `a` by an orthogonal V until they are orthogonal: row 0 of the result
+  /// is their lengths, the rows below are V.
   private static double[][] orthogonalColumns(double[][] a) {
     int n = a[0].length;
     double[][] at = transposed(a);

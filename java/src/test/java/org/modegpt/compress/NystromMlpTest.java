@@ -25,7 +25,8 @@ class NystromMlpTest {
     try (Backend backend = Backends.open(backendName, 2);
         Arena arena = Arena.ofShared();
         Workspace workspace = new Workspace(backend)) {
-      body.run(workspace, arena, new SampleBlock(backend, arena, SampleBlock.GROUPED, 160, false, 11));
+      body.run(
+          workspace, arena, new SampleBlock(backend, arena, SampleBlock.GROUPED, 160, false, 11));
     }
   }
 
@@ -55,16 +56,20 @@ class NystromMlpTest {
         (workspace, arena, block) -> {
           double[][] gram = Dense.gram(block.mlpInner);
           int f = gram.length;
-          double lambda = 1e-2 * IntStream.range(0, f).mapToDouble(i -> gram[i][i]).average().orElseThrow();
-          double[][] leverage = Dense.times(gram, Dense.inverse(Dense.plus(gram, lambda, Dense.identity(f))));
+          double lambda =
+              1e-2 * IntStream.range(0, f).mapToDouble(i -> gram[i][i]).average().orElseThrow();
+          double[][] leverage =
+              Dense.times(gram, Dense.inverse(Dense.plus(gram, lambda, Dense.identity(f))));
           double[] scores = NYSTROM.scores(workspace, block.statistics().mlpInner());
           for (int i = 0; i < f; i++) {
             assertThat(scores[i]).isCloseTo(leverage[i][i], within(1e-10));
           }
-          List<Integer> kept = decompose(workspace, arena, block, block.statistics(), 17).kept().getFirst();
+          List<Integer> kept =
+              decompose(workspace, arena, block, block.statistics(), 17).kept().getFirst();
           double least = kept.stream().mapToDouble(i -> leverage[i][i]).min().orElseThrow();
           assertThat(kept).hasSize(17).isSorted();
-          assertThat(IntStream.range(0, f).filter(i -> leverage[i][i] > least + 1e-9).boxed().toList())
+          assertThat(
+                  IntStream.range(0, f).filter(i -> leverage[i][i] > least + 1e-9).boxed().toList())
               .isSubsetOf(kept);
         });
   }
@@ -81,7 +86,8 @@ class NystromMlpTest {
             ModuleResult result = decompose(workspace, arena, block, block.statistics(), width);
             double[][] left = Dense.times(gram, residual(block, result));
             for (int unit : result.kept().getFirst()) {
-              assertThat(Dense.maxAbs(new double[][] {left[unit]})).isLessThan(1e-5 * Dense.maxAbs(all));
+              assertThat(Dense.maxAbs(new double[][] {left[unit]}))
+                  .isLessThan(1e-5 * Dense.maxAbs(all));
             }
             assertThat(result.report().jitter()).isZero();
           }
@@ -98,7 +104,8 @@ class NystromMlpTest {
           double last = 1;
           for (int width = 1; width <= block.sizes.mlpWidth(); width++) {
             ModuleResult result = decompose(workspace, arena, block, block.statistics(), width);
-            double error = Dense.norm(Dense.times(block.mlpInner, residual(block, result))) / output;
+            double error =
+                Dense.norm(Dense.times(block.mlpInner, residual(block, result))) / output;
             assertThat(result.report().relativeError()).isCloseTo(error, within(1e-6));
             assertThat(error).isLessThan(last + 1e-6);
             last = error;
@@ -145,7 +152,8 @@ class NystromMlpTest {
           assertThat(result.kept().getFirst()).doesNotContain(30).contains(3, 7);
           assertThat(result.report().jitter()).isPositive();
           assertThat(result.report().relativeError()).isLessThan(1e-5);
-          assertThat(Dense.maxAbs(SampleBlock.matrix(result.weights().get(Role.DOWN)))).isLessThan(10);
+          assertThat(Dense.maxAbs(SampleBlock.matrix(result.weights().get(Role.DOWN))))
+              .isLessThan(10);
 
           LayerStatistics silent = block.statistics(block.attentionInput, new double[1][40]);
           ModuleResult nothing = decompose(workspace, arena, block, silent, 10);

@@ -29,15 +29,22 @@ class RecipeTest {
     assertThat(Recipe.PAPER.cap()).isEqualTo(0.8);
     assertThat(Recipe.PAPER.epsilon()).isEqualTo(0.04);
     assertThat(Recipe.PAPER.toJson())
-        .contains("\"allocation\" : \"block-influence\"", "\"value_output\" : \"published\"", "\"multiple_of\" : 1");
+        .contains(
+            "\"allocation\" : \"block-influence\"",
+            "\"value_output\" : \"published\"",
+            "\"multiple_of\" : 1");
   }
 
   @Test
   void missingKeysAreThoseOfTheNamedRecipe() {
     Recipe partial =
-        Recipe.ofJson("{\"name\": \"paper\", \"ratio\": 0.3, \"calibration\": {\"sequences\": 16}}", "r.json");
-    assertThat(partial).isEqualTo(Recipe.PAPER.withRatio(0.3).withCalibration(new Recipe.Calibration(16, 2048)));
-    assertThat(Recipe.ofJson("{\"ratio\": 0.3}", "r.json")).isEqualTo(Recipe.DEFAULT.withRatio(0.3));
+        Recipe.ofJson(
+            "{\"name\": \"paper\", \"ratio\": 0.3, \"calibration\": {\"sequences\": 16}}",
+            "r.json");
+    assertThat(partial)
+        .isEqualTo(Recipe.PAPER.withRatio(0.3).withCalibration(new Recipe.Calibration(16, 2048)));
+    assertThat(Recipe.ofJson("{\"ratio\": 0.3}", "r.json"))
+        .isEqualTo(Recipe.DEFAULT.withRatio(0.3));
     assertThat(Recipe.ofJson("{\"name\": \"mine\", \"ridge\": 1}", "r.json").ridge()).isEqualTo(1);
   }
 
@@ -85,7 +92,9 @@ class RecipeTest {
     RankPlan plan = new RankPlan(List.of(new LayerRanks(13, 4, 3), LayerRanks.full(sizes)));
     assertThat(RankPlan.ofJson(plan.toJson(), "plan.json")).isEqualTo(plan);
     plan.requireFit(sizes, 2);
-    assertThatThrownBy(() -> plan.requireFit(sizes, 3)).isInstanceOf(UserException.class).hasMessageContaining("3");
+    assertThatThrownBy(() -> plan.requireFit(sizes, 3))
+        .isInstanceOf(UserException.class)
+        .hasMessageContaining("3");
     for (LayerRanks bad :
         List.of(new LayerRanks(41, 4, 3), new LayerRanks(13, 3, 3), new LayerRanks(13, 4, 0))) {
       assertThatThrownBy(() -> new RankPlan(List.of(bad)).requireFit(sizes, 1))

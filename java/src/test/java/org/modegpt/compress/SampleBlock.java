@@ -20,8 +20,8 @@ import org.modegpt.model.Rope;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// A small random decoder block, a random residual stream, and the statistics of the stream through the block, summed in double
-/// precision by plain loops.
+/// A small random decoder block, a random residual stream, and the statistics of the stream through
+/// the block, summed in double precision by plain loops.
 final class SampleBlock implements BlockTap {
   static final BlockSizes GROUPED = new BlockSizes(24, 4, 2, 8, 40, true, true);
   static final BlockSizes UNGROUPED = new BlockSizes(24, 3, 3, 8, 40, true, true);
@@ -36,7 +36,8 @@ final class SampleBlock implements BlockTap {
   double[][] keys = {};
   double[][] mlpInner = {};
 
-  SampleBlock(Backend backend, Arena arena, BlockSizes sizes, int tokens, boolean biases, long seed) {
+  SampleBlock(
+      Backend backend, Arena arena, BlockSizes sizes, int tokens, boolean biases, long seed) {
     this.backend = backend;
     this.arena = arena;
     this.sizes = sizes;

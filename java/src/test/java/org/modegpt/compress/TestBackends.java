@@ -3,7 +3,8 @@ package org.modegpt.compress;
 import java.util.List;
 import org.modegpt.backend.Backends;
 
-/// The back-ends on which the decompositions are tested: the reference always, the CPU's when its libraries are there.
+/// The back-ends on which the decompositions are tested: the reference always, the CPU's when its
+/// libraries are there.
 final class TestBackends {
   private TestBackends() {}
 
@@ -11,13 +12,12 @@ final class TestBackends {
   static List<String> names() {
     return Backends.candidates().stream()
         .filter(c -> !c.name().startsWith("cuda"))
-        .filter(
-            c -> {
-              if (!c.available()) {
-                System.out.println("not tested on " + c.name() + ": " + c.reason());
-              }
-              return c.available();
-            })
+        .filter(c -> {
+          if (!c.available()) {
+            System.out.println("not tested on " + c.name() + ": " + c.reason());
+          }
+          return c.available();
+        })
         .map(Backends.Candidate::name)
         .toList();
   }

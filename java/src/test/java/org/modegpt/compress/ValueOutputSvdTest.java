@@ -61,17 +61,21 @@ class ValueOutputSvdTest {
     double total = 0;
     for (int kv = 0; kv < block.sizes.kvHeads(); kv++) {
       double[][] before =
-          Dense.times(value(block, block.weights.get(Role.V), kv), outputs(block, block.weights.get(Role.O), kv));
+          Dense.times(
+              value(block, block.weights.get(Role.V), kv),
+              outputs(block, block.weights.get(Role.O), kv));
       double[][] after =
           Dense.times(
-              value(block, result.weights().get(Role.V), kv), outputs(block, result.weights().get(Role.O), kv));
+              value(block, result.weights().get(Role.V), kv),
+              outputs(block, result.weights().get(Role.O), kv));
       lost += Math.pow(Dense.norm(Dense.times(root, Dense.plus(before, -1, after))), 2);
       total += Math.pow(Dense.norm(Dense.times(root, before)), 2);
     }
     return Math.sqrt(lost / total);
   }
 
-  /// `sqrt(Σ tails / Σ all)` of the textbook: singular values of `C_X^½ W_v [W_o,1 …]`, a d x (group d) matrix per head.
+  /// `sqrt(Σ tails / Σ all)` of the textbook: singular values of `C_X^½ W_v [W_o,1 …]`, a d x
+  /// (group d) matrix per head.
   private static double textbookTail(SampleBlock block, double[][] root, int rank) {
     double lost = 0;
     double total = 0;
@@ -80,7 +84,8 @@ class ValueOutputSvdTest {
           Dense.times(
               root,
               Dense.times(
-                  value(block, block.weights.get(Role.V), kv), outputs(block, block.weights.get(Role.O), kv)));
+                  value(block, block.weights.get(Role.V), kv),
+                  outputs(block, block.weights.get(Role.O), kv)));
       double[] singular = Dense.singularValues(Dense.transposed(product));
       lost += Arrays.stream(singular, rank, block.sizes.headDim()).map(s -> s * s).sum();
       total += Arrays.stream(singular).map(s -> s * s).sum();
@@ -107,7 +112,8 @@ class ValueOutputSvdTest {
               assertThat(tail).isLessThan(last);
               last = tail;
             }
-            ModuleResult full = decompose(ValueOutputRule.JOINT, workspace, arena, block, sizes.headDim());
+            ModuleResult full =
+                decompose(ValueOutputRule.JOINT, workspace, arena, block, sizes.headDim());
             assertThat(full.report().relativeError()).isZero();
             assertThat(error(block, root, full)).isLessThan(1e-6);
           });
@@ -124,7 +130,8 @@ class ValueOutputSvdTest {
         (workspace, arena, block) -> {
           double[][] root = Dense.squareRoot(Dense.gram(block.attentionInput));
           for (int rank = 1; rank <= block.sizes.headDim(); rank++) {
-            ModuleResult published = decompose(ValueOutputRule.PUBLISHED, workspace, arena, block, rank);
+            ModuleResult published =
+                decompose(ValueOutputRule.PUBLISHED, workspace, arena, block, rank);
             ModuleResult joint = decompose(ValueOutputRule.JOINT, workspace, arena, block, rank);
             assertThat(error(block, root, published))
                 .isCloseTo(published.report().relativeError(), within(1e-6))
@@ -136,7 +143,8 @@ class ValueOutputSvdTest {
                 assertThat(published.report().tail().get(kv).get(i - rank))
                     .isCloseTo(singular[i], within(1e-6 * singular[0]));
               }
-              double[][] kept = Dense.times(root, value(block, published.weights().get(Role.V), kv));
+              double[][] kept =
+                  Dense.times(root, value(block, published.weights().get(Role.V), kv));
               assertThat(Math.pow(Dense.norm(kept), 2))
                   .isCloseTo(
                       Arrays.stream(singular, 0, rank).map(s -> s * s).sum(),
@@ -157,7 +165,8 @@ class ValueOutputSvdTest {
           ModuleResult published = decompose(ValueOutputRule.PUBLISHED, workspace, arena, block, 5);
           ModuleResult joint = decompose(ValueOutputRule.JOINT, workspace, arena, block, 5);
           for (Role role : new Role[] {Role.V, Role.O}) {
-            assertThat(published.weights().get(role).toFloats()).containsExactly(joint.weights().get(role).toFloats());
+            assertThat(published.weights().get(role).toFloats())
+                .containsExactly(joint.weights().get(role).toFloats());
           }
         });
   }
@@ -202,16 +211,22 @@ class ValueOutputSvdTest {
             ModuleResult result =
                 new ValueOutputSvd(ValueOutputRule.JOINT)
                     .apply(workspace, arena, block.sizes, block.weights, narrow, rank);
-            assertThat(error(block, root, result)).isCloseTo(textbookTail(block, root, rank), within(2e-6));
-            assertThat(Dense.maxAbs(SampleBlock.matrix(result.weights().get(Role.V)))).isLessThan(20);
-            assertThat(Dense.maxAbs(SampleBlock.matrix(result.weights().get(Role.O)))).isLessThan(20);
+            assertThat(error(block, root, result))
+                .isCloseTo(textbookTail(block, root, rank), within(2e-6));
+            assertThat(Dense.maxAbs(SampleBlock.matrix(result.weights().get(Role.V))))
+                .isLessThan(20);
+            assertThat(Dense.maxAbs(SampleBlock.matrix(result.weights().get(Role.O))))
+                .isLessThan(20);
           }
-          LayerStatistics silent = block.statistics(new double[1][block.sizes.hidden()], block.mlpInner);
+          LayerStatistics silent =
+              block.statistics(new double[1][block.sizes.hidden()], block.mlpInner);
           for (ValueOutputRule rule : ValueOutputRule.values()) {
             ModuleResult result =
-                new ValueOutputSvd(rule).apply(workspace, arena, block.sizes, block.weights, silent, 4);
+                new ValueOutputSvd(rule)
+                    .apply(workspace, arena, block.sizes, block.weights, silent, 4);
             assertThat(result.report().relativeError()).isZero();
-            assertThat(Dense.maxAbs(SampleBlock.matrix(result.weights().get(Role.V)))).isLessThan(20);
+            assertThat(Dense.maxAbs(SampleBlock.matrix(result.weights().get(Role.V))))
+                .isLessThan(20);
           }
         });
   }
