@@ -16,7 +16,7 @@ import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
 import org.modegpt.io.SafetensorsFile;
 import org.modegpt.io.SafetensorsWriter;
-import org.modegpt.io.TensorDeclaration;
+import org.modegpt.io.TensorInfo;
 import org.modegpt.model.Residents;
 import org.modegpt.model.StreamingPass;
 import org.modegpt.tensor.Tensor;
@@ -158,13 +158,13 @@ final class PartialCalibration implements AutoCloseable {
   void finish(int layers) {
     List<SafetensorsFile> parts = new ArrayList<>();
     try {
-      List<TensorDeclaration> declarations = new ArrayList<>();
+      List<TensorInfo> declarations = new ArrayList<>();
       for (int layer = 0; layer < layers; layer++) {
         SafetensorsFile part = SafetensorsFile.open(layerFile(layer));
         parts.add(part);
         declarations.addAll(Statistics.declarations(part));
       }
-      try (SafetensorsWriter writer = new SafetensorsWriter(output, declarations, metadata);
+      try (SafetensorsWriter writer = SafetensorsWriter.create(output, metadata, declarations);
           Arena arena = Arena.ofConfined()) {
         for (SafetensorsFile part : parts) {
           part.names().forEach(n -> writer.write(n, part.get(n, arena)));
@@ -185,11 +185,11 @@ final class PartialCalibration implements AutoCloseable {
   }
 
   private static void write(Path path, Map<String, String> metadata, Map<String, Tensor> tensors) {
-    List<TensorDeclaration> declarations =
+    List<TensorInfo> declarations =
         tensors.entrySet().stream()
-            .map(e -> TensorDeclaration.of(e.getKey(), e.getValue().dtype(), e.getValue().rows(), e.getValue().cols()))
+            .map(e -> TensorInfo.of(e.getKey(), e.getValue()))
             .toList();
-    try (SafetensorsWriter writer = new SafetensorsWriter(path, declarations, metadata)) {
+    try (SafetensorsWriter writer = SafetensorsWriter.create(path, metadata, declarations)) {
       tensors.forEach(writer::write);
       writer.commit();
     }

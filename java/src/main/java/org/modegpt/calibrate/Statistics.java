@@ -10,7 +10,7 @@ import java.util.Map;
 import org.modegpt.UserException;
 import org.modegpt.io.SafetensorsFile;
 import org.modegpt.io.SafetensorsWriter;
-import org.modegpt.io.TensorDeclaration;
+import org.modegpt.io.TensorInfo;
 import org.modegpt.model.Transformer;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
@@ -120,7 +120,7 @@ public final class Statistics implements AutoCloseable {
         part.metadata().forEach((k, v) -> metadata.merge(k, v, (a, b) -> joined(k, a, b)));
       }
       try (SafetensorsWriter writer =
-          new SafetensorsWriter(output, declarations(first.file), metadata)) {
+          SafetensorsWriter.create(output, metadata, declarations(first.file))) {
         for (String name : first.file.names()) {
           writeSum(writer, parts, name);
         }
@@ -131,10 +131,9 @@ public final class Statistics implements AutoCloseable {
     }
   }
 
-  static List<TensorDeclaration> declarations(SafetensorsFile file) {
+  static List<TensorInfo> declarations(SafetensorsFile file) {
     return file.names().stream()
         .map(file::info)
-        .map(i -> new TensorDeclaration(i.name(), DType.F64, i.shape()))
         .toList();
   }
 

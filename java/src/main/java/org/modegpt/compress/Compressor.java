@@ -16,7 +16,6 @@ import org.modegpt.calibrate.LayerStatistics;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.io.CheckpointWriter;
 import org.modegpt.io.ModelWriter;
-import org.modegpt.io.TensorDeclaration;
 import org.modegpt.io.TensorInfo;
 import org.modegpt.model.BlockWeights;
 import org.modegpt.model.LayerShape;
@@ -101,7 +100,7 @@ public final class Compressor {
     long start = System.nanoTime();
     List<CompressionReport.Layer> layers = new ArrayList<>();
     List<LayerShape> shapes = new ArrayList<>();
-    List<TensorDeclaration> tensors = outputTensors(plan, output);
+    List<TensorInfo> tensors = outputTensors(plan, output);
     double[] influence = statistics.blockInfluence();
     try (ModelWriter writer = new ModelWriter(output.folder(), output.overwrite())) {
       CheckpointWriter weights = writer.tensors(tensors, output.maxShardBytes());
@@ -127,9 +126,9 @@ public final class Compressor {
               config.matrixParameters(),
               plan.parameters(sizes),
               model.parameters(),
-              tensors.stream().mapToLong(TensorDeclaration::elements).sum(),
+              tensors.stream().mapToLong(TensorInfo::elements).sum(),
               model.tensors().names().stream().mapToLong(n -> model.tensors().info(n).bytes()).sum(),
-              tensors.stream().mapToLong(TensorDeclaration::bytes).sum(),
+              tensors.stream().mapToLong(TensorInfo::bytes).sum(),
               (System.nanoTime() - start) / 1e9,
               layers);
       writer.write("config.json", CompactConfig.of(model.directory().config(), shapes, output.dtype()));
@@ -193,8 +192,8 @@ public final class Compressor {
         .toList();
   }
 
-  private List<TensorDeclaration> outputTensors(RankPlan plan, Output output) {
-    List<TensorDeclaration> declarations = new ArrayList<>();
+  private List<TensorInfo> outputTensors(RankPlan plan, Output output) {
+    List<TensorInfo> declarations = new ArrayList<>();
     for (int layer = 0; layer < config.layers(); layer++) {
       LayerRanks ranks = plan.layers().get(layer);
       LayerShape shape = new LayerShape(ranks.mlpWidth(), ranks.qkRank(), ranks.voRank(), List.of());
@@ -226,8 +225,8 @@ public final class Compressor {
     return roles;
   }
 
-  private TensorDeclaration declaration(String name, List<Long> shape, Output output) {
-    return new TensorDeclaration(name, dtype(name, output), shape);
+  private TensorInfo declaration(String name, List<Long> shape, Output output) {
+    return TensorInfo.of(name, dtype(name, output), shape);
   }
 
   /// The type a tensor is written in; small vectors keep theirs.
