@@ -33,8 +33,10 @@ public final class Budget {
       }
     }
     long excess = items.stream().mapToLong(i -> i.rank * i.cost).sum() - target;
-    excess = step(items, excess);
-    exchange(items, excess);
+    for (long before = Long.MAX_VALUE; excess != before; ) {
+      before = excess;
+      excess = exchange(items, step(items, excess));
+    }
     List<LayerRanks> layers = new ArrayList<>();
     int perLayer = Module.values().length;
     for (int i = 0; i < items.size(); i += perLayer) {
@@ -69,29 +71,26 @@ public final class Budget {
   }
 
   /// Takes the pair of one step up and one step down that brings the total nearest to the target,
-  /// until none helps.
-  private static void exchange(List<Item> items, long excess) {
-    while (excess != 0) {
-      long nearest = Math.abs(excess);
-      @Nullable Item raised = null;
-      @Nullable Item lowered = null;
-      for (Item a : items) {
-        long up = a.change(true);
-        for (Item b : items) {
-          long down = b.change(false);
-          long distance = Math.abs(excess + up + down);
-          if (a != b && up != 0 && down != 0 && distance < nearest) {
-            nearest = distance;
-            raised = a;
-            lowered = b;
-          }
+  /// if any does.
+  private static long exchange(List<Item> items, long excess) {
+    long nearest = Math.abs(excess);
+    @Nullable Item raised = null;
+    @Nullable Item lowered = null;
+    for (Item a : items) {
+      long up = a.change(true);
+      for (Item b : items) {
+        long down = b.change(false);
+        long distance = Math.abs(excess + up + down);
+        if (a != b && up != 0 && down != 0 && distance < nearest) {
+          nearest = distance;
+          raised = a;
+          lowered = b;
         }
       }
-      if (raised == null || lowered == null) {
-        return;
-      }
-      excess += raised.take(true) + lowered.take(false);
     }
+    return raised == null || lowered == null
+        ? excess
+        : excess + raised.take(true) + lowered.take(false);
   }
 
   /// The rank of one module of one block on its way.

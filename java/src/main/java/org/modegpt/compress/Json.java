@@ -1,6 +1,7 @@
 package org.modegpt.compress;
 
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.modegpt.UserException;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.DatabindException;
@@ -9,6 +10,7 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.MapperFeature;
 import tools.jackson.databind.PropertyNamingStrategies;
 import tools.jackson.databind.SerializationFeature;
+import tools.jackson.databind.exc.InvalidFormatException;
 import tools.jackson.databind.exc.UnrecognizedPropertyException;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
@@ -79,13 +81,34 @@ final class Json {
       if (e.getCause() instanceof UserException user) {
         throw new UserException(source + ": " + user.getMessage(), e);
       }
-      String where =
-          e.getPath().stream()
-              .map(r -> String.valueOf(r.getPropertyName()))
-              .collect(Collectors.joining("."));
-      throw new UserException(source + ": " + where + ": " + e.getOriginalMessage(), e);
+      throw new UserException(source + ": " + path(e) + reason(e), e);
     } catch (JacksonException e) {
       throw new UserException(source + " is not JSON: " + e.getOriginalMessage(), e);
     }
+  }
+
+  /// `layers[3].mlp_width: `, or nothing at the top.
+  private static String path(DatabindException e) {
+    StringBuilder path = new StringBuilder();
+    for (JacksonException.Reference step : e.getPath()) {
+      if (step.getPropertyName() == null) {
+        path.append('[').append(step.getIndex()).append(']');
+      } else {
+        path.append(path.isEmpty() ? "" : ".").append(step.getPropertyName());
+      }
+    }
+    return path.isEmpty() ? "" : path + ": ";
+  }
+
+  private static String reason(DatabindException e) {
+    if (e instanceof InvalidFormatException invalid && invalid.getTargetType().isEnum()) {
+      String accepted =
+          Stream.of(invalid.getTargetType().getEnumConstants())
+              .map(constant -> MAPPER.convertValue(constant, String.class))
+              .collect(Collectors.joining(", "));
+      return "'" + invalid.getValue() + "' is not one of " + accepted;
+    }
+    String message = e.getOriginalMessage();
+    return message.startsWith("Missing creator property") ? "this key is missing" : message;
   }
 }
