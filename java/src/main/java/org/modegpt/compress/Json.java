@@ -1,0 +1,91 @@
+package org.modegpt.compress;
+
+import java.util.stream.Collectors;
+import org.modegpt.UserException;
+import tools.jackson.core.JacksonException;
+import tools.jackson.databind.DatabindException;
+import tools.jackson.databind.DeserializationFeature;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.MapperFeature;
+import tools.jackson.databind.PropertyNamingStrategies;
+import tools.jackson.databind.SerializationFeature;
+import tools.jackson.databind.exc.UnrecognizedPropertyException;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
+
+/// JSON as recipes and plans use it: snake_case keys, strict reading, errors in one line.
+final class Json {
+  private static final JsonMapper MAPPER =
+      JsonMapper.builder()
+          .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE)
+          .disable(MapperFeature.SORT_PROPERTIES_ALPHABETICALLY)
+          .enable(SerializationFeature.INDENT_OUTPUT)
+          .enable(
+              DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES,
+              DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES,
+              DeserializationFeature.FAIL_ON_MISSING_CREATOR_PROPERTIES,
+              DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+          .disable(DeserializationFeature.ACCEPT_FLOAT_AS_INT)
+          .build();
+
+  private Json() {}
+
+  static String write(Object value) {
+    return MAPPER.writeValueAsString(value) + "\n";
+  }
+
+  static <T> T read(String json, String source, Class<T> type) {
+    return guarded(source, () -> MAPPER.readValue(json, type));
+  }
+
+  /// Reads `json` with the keys it lacks taken from `defaults`, one level of nesting deep.
+  static <T> T readOver(T defaults, String json, String source, Class<T> type) {
+    return guarded(
+        source,
+        () -> {
+          JsonNode given = MAPPER.readTree(json);
+          if (!(given instanceof ObjectNode)) {
+            throw new UserException(source + ": a JSON object is wanted");
+          }
+          ObjectNode merged = MAPPER.valueToTree(defaults);
+          given
+              .properties()
+              .forEach(entry -> {
+                if (merged.get(entry.getKey()) instanceof ObjectNode inner
+                    && entry.getValue() instanceof ObjectNode givenInner) {
+                  inner.setAll(givenInner);
+                } else {
+                  merged.set(entry.getKey(), entry.getValue());
+                }
+              });
+          return MAPPER.treeToValue(merged, type);
+        });
+  }
+
+  /// The text of `key` at the top level, or `fallback`.
+  static String text(String json, String source, String key, String fallback) {
+    return guarded(source, () -> MAPPER.readTree(json).path(key).asString(fallback));
+  }
+
+  private static <T> T guarded(String source, java.util.function.Supplier<T> read) {
+    try {
+      return read.get();
+    } catch (UnrecognizedPropertyException e) {
+      String known =
+          e.getKnownPropertyIds().stream().map(Object::toString).collect(Collectors.joining(", "));
+      throw new UserException(
+          source + ": unknown key '" + e.getPropertyName() + "'; known: " + known, e);
+    } catch (DatabindException e) {
+      if (e.getCause() instanceof UserException user) {
+        throw new UserException(source + ": " + user.getMessage(), e);
+      }
+      String where =
+          e.getPath().stream()
+              .map(r -> String.valueOf(r.getPropertyName()))
+              .collect(Collectors.joining("."));
+      throw new UserException(source + ": " + where + ": " + e.getOriginalMessage(), e);
+    } catch (JacksonException e) {
+      throw new UserException(source + " is not JSON: " + e.getOriginalMessage(), e);
+    }
+  }
+}
