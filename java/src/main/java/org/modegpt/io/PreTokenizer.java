@@ -10,7 +10,7 @@ import tools.jackson.databind.node.ObjectNode;
 /// (`tokenizer.ggml.pre`). The patterns are those of the published `tokenizer.json` of the model
 /// each kind is named after.
 @SuppressWarnings("ImmutableEnumChecker") // Set.of and List.of are immutable
-enum PreTokenizer {
+public enum PreTokenizer {
   GPT2(
       Set.of(
           "gpt-2",
@@ -90,6 +90,16 @@ enum PreTokenizer {
       }
     }
     return null;
+  }
+
+  /// Whether this is one of the patterns here.
+  public static boolean known(String pattern) {
+    for (PreTokenizer kind : values()) {
+      if (kind.patterns.contains(pattern)) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /// Whether a word that is in the vocabulary is a token even if the merges would not build it.

@@ -6,7 +6,9 @@ import java.lang.ref.Cleaner;
 import java.lang.ref.Reference;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.OptionalInt;
+import java.util.stream.IntStream;
 import org.modegpt.UserException;
 import org.modegpt.io.Json;
 import tools.jackson.databind.JsonNode;
@@ -20,6 +22,8 @@ import tools.jackson.databind.node.ObjectNode;
 /// traps are closed in the static initialiser: no network, no look for GPU builds, native files
 /// under the user's cache folder. Thread-safe; native memory is freed with the object.
 public final class HfTokenizer implements Tokenizer {
+  private static final int BATCH = 32;
+
   private static final Cleaner CLEANER = Cleaner.create();
 
   static {
@@ -36,7 +40,12 @@ public final class HfTokenizer implements Tokenizer {
   private final OptionalInt bosId;
   private final OptionalInt eosId;
 
-  private HfTokenizer(long handle, int vocabSize, OptionalInt bosId, OptionalInt eosId) {
+  /// Whether long texts may be cut, see {@link TextChunks}.
+  private final boolean splits;
+
+  private HfTokenizer(
+      long handle, boolean splits, int vocabSize, OptionalInt bosId, OptionalInt eosId) {
+    this.splits = splits;
     this.handle = handle;
     this.vocabSize = vocabSize;
     this.bosId = bosId;
@@ -61,7 +70,7 @@ public final class HfTokenizer implements Tokenizer {
       throw new UserException(
           origin + " is not a tokenizer that can be used: " + e.getMessage(), e);
     }
-    return new HfTokenizer(handle, vocabSize(root), bosId, eosId);
+    return new HfTokenizer(handle, TextChunks.safe(root), vocabSize(root), bosId, eosId);
   }
 
   private static int vocabSize(ObjectNode root) {
@@ -82,11 +91,29 @@ public final class HfTokenizer implements Tokenizer {
 
   @Override
   public int[] encode(String text, boolean addSpecialTokens) {
+    List<String> chunks = splits && !addSpecialTokens ? TextChunks.split(text) : List.of(text);
     try {
-      return ids(TokenizersLibrary.LIB.encode(handle, text, addSpecialTokens));
+      return chunks.size() == 1
+          ? ids(TokenizersLibrary.LIB.encode(handle, text, addSpecialTokens))
+          : encode(chunks);
     } finally {
       Reference.reachabilityFence(this);
     }
+  }
+
+  /// A few chunks at a time: an encoding takes far more native memory than its ids.
+  private int[] encode(List<String> chunks) {
+    IntStream.Builder all = IntStream.builder();
+    for (int from = 0; from < chunks.size(); from += BATCH) {
+      String[] batch =
+          chunks.subList(from, Math.min(from + BATCH, chunks.size())).toArray(String[]::new);
+      for (long encoding : TokenizersLibrary.LIB.batchEncode(handle, batch, false)) {
+        for (int id : ids(encoding)) {
+          all.add(id);
+        }
+      }
+    }
+    return all.build().toArray();
   }
 
   private static int[] ids(long encoding) {
