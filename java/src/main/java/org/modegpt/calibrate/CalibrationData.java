@@ -1,6 +1,7 @@
 package org.modegpt.calibrate;
 
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /// Token sequences to calibrate on, with what identifies them.
@@ -9,14 +10,14 @@ import java.util.Map;
 /// @param textHash SHA-256 of the text they come from
 /// @param source the text's name for people: file names, or a built-in text
 /// @param seed of the choice of sequences
-public record CalibrationData(int[][] sequences, String textHash, String source, long seed) {
+public record CalibrationData(List<int[]> sequences, String textHash, String source, long seed) {
 
   public int count() {
-    return sequences.length;
+    return sequences.size();
   }
 
   public int tokens() {
-    return sequences[0].length;
+    return sequences.getFirst().length;
   }
 
   /// What makes two calibration runs on one model the same.

@@ -1,6 +1,7 @@
 package org.modegpt.cli;
 
 import java.util.List;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.calibrate.CalibrationData;
 import org.modegpt.compress.Recipe;
@@ -59,10 +60,7 @@ final class CalibrationOptions {
     }
     TokenBlocks blocks =
         TokenBlocks.sample(text.name(), ids, tokens, count, seed).requireIdsBelow(model.config().vocabSize());
-    int[][] sequences = new int[blocks.count()][];
-    for (int i = 0; i < sequences.length; i++) {
-      sequences[i] = blocks.block(i);
-    }
-    return new CalibrationData(sequences, text.sha256(), text.name(), seed);
+    return new CalibrationData(
+        IntStream.range(0, blocks.count()).mapToObj(blocks::block).toList(), text.sha256(), text.name(), seed);
   }
 }

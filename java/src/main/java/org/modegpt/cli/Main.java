@@ -71,7 +71,7 @@ public final class Main {
     program.setErr(err);
     program.setCaseInsensitiveEnumValuesAllowed(true);
     program.setExecutionExceptionHandler(failures());
-    program.setParameterExceptionHandler((e, unused) -> {
+    program.setParameterExceptionHandler((e, _) -> {
       CommandLine command = e.getCommandLine();
       err.println("modegpt: " + oneLine(e));
       err.println("Try '" + command.getCommandSpec().qualifiedName() + " --help'.");

@@ -106,7 +106,7 @@ public final class Budget {
       full = sizes.fullRank(module);
       granularity = sizes.granularity(module, multipleOf);
       ideal = (1 - removal.of(module)) * full;
-      int below = (int) (ideal / granularity) * granularity;
+      int below = ((int) (ideal / granularity)) * granularity;
       int above = Math.min(below + granularity, full);
       rank = below < 1 || ideal - below > above - ideal ? above : below;
     }

@@ -217,7 +217,7 @@ public final class Compressor {
     List<Role> roles = new ArrayList<>();
     for (Role role : Role.values()) {
       boolean present = model.tensors().has(model.architecture().name(role, layer));
-      boolean kept = moved && role == Role.O_BIAS || present && !(moved && role == Role.V_BIAS);
+      boolean kept = (moved && role == Role.O_BIAS) || (present && !(moved && role == Role.V_BIAS));
       if (kept) {
         roles.add(role);
       }

@@ -41,7 +41,7 @@ public final class DivergenceProbe implements AutoCloseable {
 
   private final Backend backend;
   private final Transformer model;
-  private final int[][] sequences;
+  private final List<int[]> sequences;
   private final int tokens;
   private final Arena arena = Arena.ofShared();
   private final BlockForward forward;
@@ -51,19 +51,19 @@ public final class DivergenceProbe implements AutoCloseable {
   private final List<Tensor> denseLogits = new ArrayList<>();
 
   /// Runs the dense model over the probe sequences, which are equally long.
-  public DivergenceProbe(Transformer model, Backend backend, int[][] sequences) {
+  public DivergenceProbe(Transformer model, Backend backend, List<int[]> sequences) {
     this.backend = backend;
     this.model = model;
     this.sequences = sequences;
-    this.tokens = sequences[0].length;
+    this.tokens = sequences.getFirst().length;
     this.forward = new BlockForward(backend, model.config());
-    this.positions = Residents.positions(backend, arena, 0, tokens, sequences.length);
+    this.positions = Residents.positions(backend, arena, 0, tokens, sequences.size());
     this.embedded = stream();
     this.head = new LanguageHead(backend, model, Residence.F32);
     try (Arena call = Arena.ofShared()) {
       Tensor table = model.embedding(backend, call);
-      for (int s = 0; s < sequences.length; s++) {
-        backend.embed(table, Residents.ints(backend, call, sequences[s]), sequence(embedded, s));
+      for (int s = 0; s < sequences.size(); s++) {
+        backend.embed(table, Residents.ints(backend, call, sequences.get(s)), sequence(embedded, s));
       }
       Tensor dense = copy(embedded, call);
       for (int layer = 0; layer < model.config().layers(); layer++) {
@@ -71,7 +71,7 @@ public final class DivergenceProbe implements AutoCloseable {
           run(model.block(backend, block, layer, Residence.F32), dense);
         }
       }
-      for (int s = 0; s < sequences.length; s++) {
+      for (int s = 0; s < sequences.size(); s++) {
         Tensor logits = logits(dense, s, call);
         Tensor kept = backend.allocate(arena, DType.F32, logits.rows(), logits.cols());
         backend.copy(logits, kept);
@@ -127,7 +127,7 @@ public final class DivergenceProbe implements AutoCloseable {
 
   private Tensor stream() {
     return backend.allocate(
-        arena, DType.F32, (long) sequences.length * tokens, model.config().hiddenSize());
+        arena, DType.F32, (long) sequences.size() * tokens, model.config().hiddenSize());
   }
 
   private Tensor copy(Tensor source, Arena owner) {
@@ -141,7 +141,7 @@ public final class DivergenceProbe implements AutoCloseable {
   }
 
   private void run(BlockWeights weights, Tensor stream) {
-    forward.run(weights, stream, positions, sequences.length, BlockTap.NONE);
+    forward.run(weights, stream, positions, sequences.size(), BlockTap.NONE);
     backend.sync();
   }
 
@@ -167,7 +167,7 @@ public final class DivergenceProbe implements AutoCloseable {
     double sum = 0;
     long count = 0;
     try (Arena call = Arena.ofShared()) {
-      for (int s = 0; s < sequences.length; s++) {
+      for (int s = 0; s < sequences.size(); s++) {
         Tensor logits = logits(stream, s, call);
         Tensor kl = backend.allocate(call, DType.F64, 1, logits.rows());
         backend.klDivergence(denseLogits.get(s), logits, kl);

@@ -1,6 +1,8 @@
 package org.modegpt.evaluate;
 
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.OptionalInt;
 import org.modegpt.Progress;
 import org.modegpt.UserException;
@@ -63,13 +65,14 @@ public record Perplexity(
       return maxBlocks > 0 ? Math.min(blocks, maxBlocks) : blocks;
     }
 
-    int[][] cut(int from, int to) {
-      int[][] part = new int[to - from][];
+    List<int[]> cut(int from, int to) {
+      List<int[]> part = new ArrayList<>();
       for (int b = from; b < to; b++) {
-        part[b - from] = Arrays.copyOfRange(ids, b * blockLength, (b + 1) * blockLength);
+        int[] block = Arrays.copyOfRange(ids, b * blockLength, (b + 1) * blockLength);
         if (bos.isPresent()) {
-          part[b - from][0] = bos.getAsInt();
+          block[0] = bos.getAsInt();
         }
+        part.add(block);
       }
       return part;
     }
@@ -86,8 +89,8 @@ public record Perplexity(
     int groups = Math.ceilDiv(blocks, group);
     for (int g = 0; g < groups; g++) {
       int from = g * group;
-      int[][] part = text.cut(from, Math.min(blocks, from + group));
-      try (StreamingPass pass = new StreamingPass(backend, model, part.length, blockLength)) {
+      List<int[]> part = text.cut(from, Math.min(blocks, from + group));
+      try (StreamingPass pass = new StreamingPass(backend, model, part.size(), blockLength)) {
         pass.embed(part);
         for (int layer = 0; layer < layers; layer++) {
           progress.update(
@@ -119,11 +122,11 @@ public record Perplexity(
   }
 
   private static void score(
-      Transformer model, Backend backend, StreamingPass pass, int[][] part, Sums sums) {
+      Transformer model, Backend backend, StreamingPass pass, List<int[]> part, Sums sums) {
     try (LanguageHead head = new LanguageHead(backend, model, Residence.F32)) {
-      for (int s = 0; s < part.length; s++) {
+      for (int s = 0; s < part.size(); s++) {
         Progress.checkCancelled();
-        int[] targets = Arrays.copyOfRange(part[s], 1, part[s].length);
+        int[] targets = Arrays.copyOfRange(part.get(s), 1, part.get(s).length);
         double[] nll =
             head.negativeLogLikelihood(pass.sequence(s, s + 1).rows(0, targets.length), targets);
         for (double value : nll) {

@@ -1,6 +1,7 @@
 package org.modegpt.model;
 
 import java.lang.foreign.Arena;
+import java.util.List;
 import org.modegpt.Progress;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.Transformer.Residence;
@@ -51,12 +52,12 @@ public final class StreamingPass implements AutoCloseable {
   }
 
   /// Fills the residual stream with the token embeddings.
-  public void embed(int[][] ids) {
+  public void embed(List<int[]> ids) {
     try (Arena call = Arena.ofShared()) {
       Tensor table = model.embedding(backend, call);
       for (int s = 0; s < sequences; s++) {
         Progress.checkCancelled();
-        backend.embed(table, Residents.ints(backend, call, ids[s]), sequence(s, s + 1));
+        backend.embed(table, Residents.ints(backend, call, ids.get(s)), sequence(s, s + 1));
       }
       backend.sync();
     }
