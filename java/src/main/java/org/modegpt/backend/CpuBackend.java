@@ -83,7 +83,7 @@ final class CpuBackend extends NativeBackend {
       memory = Tensor.allocate(arena, DType.F32, 1, Math.max(rows * cols, PANEL_BYTES / 4));
       panel = memory;
     }
-    return memory.columns(0, rows * cols).reshape(rows, cols);
+    return Tensor.host(DType.F32, rows, cols, memory.data());
   }
 
   @Override
