@@ -61,7 +61,10 @@ INLINE vf v_normal_cdf(vf x) {
   q = v_fma(q, t, v_set(0.18699725f));
   q = v_fma(q, t, v_set(0.19725254f));
   q = v_fma(q, t, v_set(0.1974776f));
-  vf tail = v_set(0.5f) * v_exp(v_zero() - z * z) * t * q;
+  /* z² = x²/2 with its rounding error, which the exponential would magnify. */
+  vf h = x * v_set(0.5f), zz = h * x, low = v_fma(h, x, v_zero() - zz);
+  vf e = v_exp(v_zero() - zz);
+  vf tail = v_set(0.5f) * v_fma(v_zero() - e, low, e) * t * q;
   return v_select(v_less(x, v_zero()), tail, v_set(1.0f) - tail);
 }
 
