@@ -56,24 +56,37 @@ final class CpuBackend extends NativeBackend {
     if (y.elements() == 0) {
       return;
     }
+    if (x.cols() > 0 && x.rows() <= FEW_ROWS) {
+      fewRows(x, w, bias, y);
+      return;
+    }
     if (x.cols() == 0) {
       fillZero(y);
-    } else if (x.rows() <= FEW_ROWS) {
-      super.linear(x, w, bias, y);
-      return;
-    } else if (w.dtype() == DType.F32) {
-      blas.gemm(threads, false, true, 1, x, w, 0, y);
     } else {
-      long step = Math.max(1, PANEL_BYTES / 4 / x.cols());
-      for (long from = 0; from < w.rows(); from += step) {
-        long to = Math.min(w.rows(), from + step);
-        Tensor wide = panel(to - from, x.cols());
-        cast(w.rows(from, to), wide);
-        blas.gemm(threads, false, true, 1, x, wide, 0, y.columns(from, to));
-      }
+      manyRows(x, w, y);
     }
     if (bias != null) {
       add(1, bias, y);
+    }
+  }
+
+  /// The kernel, which reads the weights once and never widens them.
+  void fewRows(Tensor x, Tensor w, @Nullable Tensor bias, Tensor y) {
+    super.linear(x, w, bias, y);
+  }
+
+  /// GEMM, after widening the weights panel by panel.
+  void manyRows(Tensor x, Tensor w, Tensor y) {
+    if (w.dtype() == DType.F32) {
+      blas.gemm(threads, false, true, 1, x, w, 0, y);
+      return;
+    }
+    long step = Math.max(1, PANEL_BYTES / 4 / x.cols());
+    for (long from = 0; from < w.rows(); from += step) {
+      long to = Math.min(w.rows(), from + step);
+      Tensor wide = panel(to - from, x.cols());
+      cast(w.rows(from, to), wide);
+      blas.gemm(threads, false, true, 1, x, wide, 0, y.columns(from, to));
     }
   }
 
@@ -83,7 +96,7 @@ final class CpuBackend extends NativeBackend {
       memory = Tensor.allocate(arena, DType.F32, 1, Math.max(rows * cols, PANEL_BYTES / 4));
       panel = memory;
     }
-    return memory.columns(0, rows * cols).reshape(rows, cols);
+    return Tensor.host(DType.F32, rows, cols, memory.data());
   }
 
   @Override

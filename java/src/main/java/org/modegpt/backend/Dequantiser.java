@@ -19,6 +19,9 @@ final class Dequantiser {
   /// Row `row` of `t` into the first `cols` elements of `out`.
   static void read(Tensor t, long row, double[] out) {
     int n = Math.toIntExact(t.cols());
+    if (n == 0) {
+      return;
+    }
     MemorySegment s = t.data();
     long at = t.dtype().bytes(t.stride()) * row;
     switch (t.dtype()) {

@@ -43,7 +43,7 @@ class ReferenceBackend implements Backend {
 
   @Override
   public void fillZero(Tensor x) {
-    for (long i = 0; i < x.rows(); i++) {
+    for (long i = 0; x.cols() > 0 && i < x.rows(); i++) {
       x.data().asSlice(i * x.dtype().bytes(x.stride()), x.dtype().bytes(x.cols())).fill((byte) 0);
     }
   }

@@ -178,7 +178,7 @@ public record Tensor(
   public float[] toFloats() {
     require(DType.F32);
     float[] out = new float[Math.toIntExact(elements())];
-    for (long i = 0; i < rows; i++) {
+    for (long i = 0; cols > 0 && i < rows; i++) {
       MemorySegment.copy(
           data, JAVA_FLOAT_UNALIGNED, i * stride * 4, out, Math.toIntExact(i * cols), (int) cols);
     }
@@ -189,7 +189,7 @@ public record Tensor(
   public double[] toDoubles() {
     require(DType.F64);
     double[] out = new double[Math.toIntExact(elements())];
-    for (long i = 0; i < rows; i++) {
+    for (long i = 0; cols > 0 && i < rows; i++) {
       MemorySegment.copy(
           data, JAVA_DOUBLE_UNALIGNED, i * stride * 8, out, Math.toIntExact(i * cols), (int) cols);
     }
@@ -200,7 +200,7 @@ public record Tensor(
   public int[] toInts() {
     require(DType.I32);
     int[] out = new int[Math.toIntExact(elements())];
-    for (long i = 0; i < rows; i++) {
+    for (long i = 0; cols > 0 && i < rows; i++) {
       MemorySegment.copy(
           data, JAVA_INT_UNALIGNED, i * stride * 4, out, Math.toIntExact(i * cols), (int) cols);
     }
@@ -212,7 +212,7 @@ public record Tensor(
     if (source.dtype != dtype || !sameShape(source) || onDevice || source.onDevice) {
       throw new IllegalArgumentException("copyFrom " + source.describe() + " into " + describe());
     }
-    for (long i = 0; i < rows; i++) {
+    for (long i = 0; cols > 0 && i < rows; i++) {
       MemorySegment.copy(
           source.data,
           i * dtype.bytes(source.stride),

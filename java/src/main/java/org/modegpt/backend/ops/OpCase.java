@@ -16,8 +16,14 @@ import org.modegpt.tensor.Tensor;
 public record OpCase(
     String op, String variant, List<Operand> operands, Call call, Result result, Bound bound) {
 
-  /// Calls the operation on operands that live where the backend computes.
+  /// Calls the operation on operands that live where the backend computes, and returns the number
+  /// that it returns, or 0.
   public interface Call {
+    double run(Backend backend, Tensor[] operands);
+  }
+
+  /// A call that returns nothing.
+  interface Action {
     void run(Backend backend, Tensor[] operands);
   }
 
@@ -26,7 +32,16 @@ public record OpCase(
     List<double[]> of(Backend reference, List<Operand> operands, Tensor[] tensors);
   }
 
-  static OpCase of(String op, String variant, Bound bound, Call call, Operand... operands) {
+  static OpCase of(String op, String variant, Bound bound, Action action, Operand... operands) {
+    Call call =
+        (backend, tensors) -> {
+          action.run(backend, tensors);
+          return 0;
+        };
+    return returning(op, variant, bound, call, operands);
+  }
+
+  static OpCase returning(String op, String variant, Bound bound, Call call, Operand... operands) {
     return new OpCase(op, variant, List.of(operands), call, OpCase::outputs, bound);
   }
 

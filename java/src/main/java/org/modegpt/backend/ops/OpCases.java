@@ -10,7 +10,9 @@ import static org.modegpt.tensor.DType.F64;
 import static org.modegpt.tensor.DType.I32;
 
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import org.modegpt.backend.Activation;
 import org.modegpt.backend.AttentionShape;
 import org.modegpt.tensor.DType;
@@ -47,7 +49,7 @@ public final class OpCases {
   public static OpCase cast(DType from, DType to, long n, long d) {
     Bound bound =
         from.quantised()
-            ? Bound.max(5e-7, "float32 d q + m with two roundings")
+            ? Bound.max(1.2e-7, "float32 d q + m, one rounding")
             : from == F64 && to.blockBytes() == 2
                 ? Bound.max(0x1p-8, "may round twice, through float32")
                 : Bound.EXACT;
@@ -73,18 +75,17 @@ public final class OpCases {
     Fill some =
         Fill.values(
             1, Double.NaN, 2, 3, Double.NEGATIVE_INFINITY, 0, 4, Double.POSITIVE_INFINITY, 5, 6, 7);
-    return OpCase.of(
-            "countNonFinite",
-            "",
-            Bound.EXACT,
-            (b, t) -> b.countNonFinite(t[0]),
-            in(dtype, n, d, dtype.quantised() ? NORMAL : some))
-        .compared((b, operands, t) -> List.of(new double[] {b.countNonFinite(t[0])}));
+    return OpCase.returning(
+        "countNonFinite",
+        "",
+        Bound.EXACT,
+        (b, t) -> b.countNonFinite(t[0]),
+        in(dtype, n, d, dtype.quantised() ? Fill.normal(1) : some));
   }
 
   public static OpCase embed(DType dtype, long vocabulary, long n, long d) {
     Bound bound =
-        dtype.quantised() ? Bound.max(5e-7, "float32 d q + m with two roundings") : Bound.EXACT;
+        dtype.quantised() ? Bound.max(1.2e-7, "float32 d q + m, one rounding") : Bound.EXACT;
     return OpCase.of(
         "embed",
         "",
@@ -336,6 +337,8 @@ public final class OpCases {
     }
     shaped(cases);
     LinearAlgebraCases.addTo(cases);
+    Set<String> names = new HashSet<>();
+    cases.removeIf(c -> !names.add(c.toString())); // gaps in one row are none
     return cases;
   }
 
@@ -369,6 +372,8 @@ public final class OpCases {
     both(cases, headGram(13, 2, d));
     if (d > 0) {
       both(cases, nll(4, d, true));
+    }
+    if (d > 1) { // the divergence of one probability is 0, which no error can be relative to
       cases.add(klDivergence(4, d).padded(1));
     }
     for (long n : new long[] {1, 3, 20}) {

@@ -40,9 +40,9 @@ public final class OpRunner {
     try (Arena own = Arena.ofConfined()) {
       Tensor[] before = allocate(c, own);
       Tensor[] want = allocate(c, own);
-      c.call().run(reference, want);
+      double wantedNumber = c.call().run(reference, want);
       Tensor[] got = allocate(c, arena);
-      compute(c, got);
+      double number = compute(c, got);
 
       for (int i = 0; i < got.length; i++) {
         if (!Operand.gapsIntact(got[i])) {
@@ -51,6 +51,9 @@ public final class OpRunner {
         if (c.operands().get(i).role() == Role.IN && !sameBytes(got[i], before[i])) {
           return new Outcome(Double.POSITIVE_INFINITY, "changed its input, operand " + i);
         }
+      }
+      if (number != wantedNumber) {
+        return new Outcome(Double.POSITIVE_INFINITY, "returned " + number + " for " + wantedNumber);
       }
       List<double[]> wanted = c.result().of(reference, c.operands(), want);
       List<double[]> found = c.result().of(reference, c.operands(), got);
@@ -73,12 +76,12 @@ public final class OpRunner {
     return tensors;
   }
 
-  /// Runs the case on the tested backend; results are in `host` afterwards.
-  public void compute(OpCase c, Tensor[] host) {
+  /// Runs the case on the tested backend and returns its number; results are in `host` afterwards.
+  public double compute(OpCase c, Tensor[] host) {
     if (tested.unifiedMemory()) {
-      c.call().run(tested, host);
+      double number = c.call().run(tested, host);
       tested.sync();
-      return;
+      return number;
     }
     try (Arena device = Arena.ofConfined()) {
       Tensor[] there = new Tensor[host.length];
@@ -90,12 +93,13 @@ public final class OpRunner {
         }
         tested.copy(t, there[i]);
       }
-      c.call().run(tested, there);
+      double number = c.call().run(tested, there);
       tested.sync();
       for (int i = 0; i < host.length; i++) {
         tested.copy(there[i], host[i]);
       }
       tested.sync();
+      return number;
     }
   }
 
