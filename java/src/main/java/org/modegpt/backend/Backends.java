@@ -1,0 +1,105 @@
+package org.modegpt.backend;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.IntFunction;
+import org.jspecify.annotations.Nullable;
+import org.modegpt.Settings;
+import org.modegpt.UserException;
+
+/// Opens back-ends by name and says why one cannot be had.
+public final class Backends {
+
+  private static final System.Logger LOG = System.getLogger(Backends.class.getName());
+
+  /// What became of trying a backend on this machine.
+  ///
+  /// @param reason why it is not available; empty when it is
+  /// @param description {@link Backend#describe}; empty when it is not available
+  public record Candidate(String name, boolean available, String reason, String description) {}
+
+  private record Provider(String name, IntFunction<Backend> open) {}
+
+  /// In the order of preference of `auto`.
+  private static final List<Provider> PROVIDERS =
+      List.of(
+          new Provider("cuda", threads -> cuda()),
+          new Provider("cpu", threads -> cpu(threads, Settings.get("isa"))),
+          new Provider("reference", threads -> new CheckedBackend(new ReferenceBackend())));
+
+  private Backends() {}
+
+  /// Opens a backend; the caller closes it.
+  ///
+  /// @param device `cpu`, `cuda`, `reference`, or `auto` for the first of cuda, cpu and reference
+  ///   that works
+  /// @param threads 0 for the setting `num.threads` or else all processors
+  /// @throws UserException for an unknown name
+  /// @throws BackendException when the asked device, or any at all, is not available: its message
+  ///   has the reasons
+  public static Backend open(String device, int threads) {
+    int count = threads(threads);
+    if (!device.equals("auto")) {
+      return provider(device).open().apply(count);
+    }
+    List<String> reasons = new ArrayList<>();
+    for (Provider provider : PROVIDERS) {
+      try {
+        Backend backend = provider.open().apply(count);
+        if (provider.name().equals("reference")) {
+          LOG.log(
+              System.Logger.Level.WARNING,
+              "using the slow reference back-end: " + String.join("; ", reasons));
+        }
+        return backend;
+      } catch (BackendException e) {
+        reasons.add(provider.name() + ": " + e.getMessage());
+      }
+    }
+    throw new BackendException("no back-end is available: " + String.join("; ", reasons));
+  }
+
+  /// Tries every backend and reports each.
+  public static List<Candidate> candidates() {
+    List<Candidate> found = new ArrayList<>();
+    for (Provider provider : PROVIDERS) {
+      try (Backend backend = provider.open().apply(threads(0))) {
+        found.add(new Candidate(provider.name(), true, "", backend.describe()));
+      } catch (BackendException e) {
+        found.add(new Candidate(provider.name(), false, String.valueOf(e.getMessage()), ""));
+      }
+    }
+    return found;
+  }
+
+  /// A CPU backend whose kernels use at most the instruction set `isa` (null for the best there
+  /// is).
+  static Backend cpu(int threads, @Nullable String isa) {
+    Kernels kernels = NativeLibrary.open("modegpt_cpu", Kernels::open);
+    return new CheckedBackend(new CpuBackend(kernels, OpenBlas.load(), threads(threads), isa));
+  }
+
+  private static Backend cuda() {
+    throw new BackendException("this build has no CUDA back-end");
+  }
+
+  private static Provider provider(String name) {
+    for (Provider provider : PROVIDERS) {
+      if (provider.name().equals(name)) {
+        return provider;
+      }
+    }
+    throw new UserException(
+        "unknown device '" + name + "': choose one of auto, cpu, cuda, reference");
+  }
+
+  private static int threads(int asked) {
+    if (asked < 0) {
+      throw new UserException(
+          "the number of threads is " + asked + ": want 0 (all processors) or more");
+    }
+    return asked > 0
+        ? asked
+        : Settings.getInt("num.threads", 1, Runtime.getRuntime().availableProcessors());
+  }
+}

@@ -1,0 +1,64 @@
+package org.modegpt.backend.ops;
+
+/// How far a result may be from the double-precision reference, and why.
+public record Bound(Measure measure, double limit, String reason) {
+
+  /// What an error is relative to.
+  public enum Measure {
+    /// Largest difference over the largest magnitude of the tensor.
+    MAX,
+    /// Largest difference over the sum of the magnitudes of the terms of that element, Σ|ab|.
+    SUM,
+    /// Normalised mean square error, Σ(x - r)² / Σr².
+    NMSE
+  }
+
+  static final Bound EXACT =
+      new Bound(Measure.MAX, 0, "moves or converts values without arithmetic");
+
+  static Bound max(double limit, String reason) {
+    return new Bound(Measure.MAX, limit, reason);
+  }
+
+  static Bound sum(double limit, String reason) {
+    return new Bound(Measure.SUM, limit, reason);
+  }
+
+  static Bound nmse(double limit, String reason) {
+    return new Bound(Measure.NMSE, limit, reason);
+  }
+
+  /// The error of `got` in this measure; NaN and infinite values must agree exactly.
+  ///
+  /// @param magnitudes Σ|ab| per element, for {@link Measure#SUM} only
+  double error(double[] got, double[] want, double[] magnitudes) {
+    double largest = 0;
+    double squares = 0;
+    double squaredErrors = 0;
+    double worst = 0;
+    double worstOfSum = 0;
+    for (int i = 0; i < want.length; i++) {
+      if (Double.compare(got[i], want[i]) == 0) {
+        largest = Double.isFinite(want[i]) ? Math.max(largest, Math.abs(want[i])) : largest;
+        squares += Double.isFinite(want[i]) ? want[i] * want[i] : 0;
+        continue;
+      }
+      double difference = Math.abs(got[i] - want[i]);
+      if (!Double.isFinite(difference)) {
+        return Double.POSITIVE_INFINITY;
+      }
+      worst = Math.max(worst, difference);
+      largest = Math.max(largest, Math.abs(want[i]));
+      squaredErrors += difference * difference;
+      squares += want[i] * want[i];
+      if (measure == Measure.SUM && difference > 0) {
+        worstOfSum = Math.max(worstOfSum, difference / magnitudes[i]);
+      }
+    }
+    return switch (measure) {
+      case MAX -> worst == 0 ? 0 : worst / largest;
+      case SUM -> worstOfSum;
+      case NMSE -> squaredErrors == 0 ? 0 : squaredErrors / squares;
+    };
+  }
+}

@@ -1,0 +1,451 @@
+package org.modegpt.backend.ops;
+
+import static org.modegpt.backend.ops.Operand.in;
+import static org.modegpt.backend.ops.Operand.inout;
+import static org.modegpt.backend.ops.Operand.out;
+import static org.modegpt.tensor.DType.BF16;
+import static org.modegpt.tensor.DType.F16;
+import static org.modegpt.tensor.DType.F32;
+import static org.modegpt.tensor.DType.F64;
+import static org.modegpt.tensor.DType.I32;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.modegpt.backend.Activation;
+import org.modegpt.backend.AttentionShape;
+import org.modegpt.tensor.DType;
+
+/// The one list of operations, shapes and bounds. The methods make one case each, for benchmarks
+/// that want their own shapes.
+public final class OpCases {
+
+  private static final Fill NORMAL = Fill.normal(1);
+
+  /// Lengths around the widths of vectors, unrolled vectors and blocks.
+  private static final long[] WIDTHS = {
+    0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 257, 576
+  };
+
+  private static final DType[] PLAIN = {F32, F64, BF16, F16};
+
+  private OpCases() {}
+
+  public static OpCase fillZero(DType dtype, long n, long d) {
+    return OpCase.of("fillZero", "", Bound.EXACT, (b, t) -> b.fillZero(t[0]), out(dtype, n, d));
+  }
+
+  public static OpCase copy(DType dtype, long n, long d) {
+    return OpCase.of(
+        "copy",
+        "",
+        Bound.EXACT,
+        (b, t) -> b.copy(t[0], t[1]),
+        in(dtype, n, d, NORMAL),
+        out(dtype, n, d));
+  }
+
+  public static OpCase cast(DType from, DType to, long n, long d) {
+    Bound bound =
+        from.quantised()
+            ? Bound.max(5e-7, "float32 d q + m with two roundings")
+            : from == F64 && to.blockBytes() == 2
+                ? Bound.max(0x1p-8, "may round twice, through float32")
+                : Bound.EXACT;
+    Bound narrow =
+        from.quantised() && to.blockBytes() == 2
+            ? Bound.max(0x1p-8, "a rounding to 16 bits may flip")
+            : bound;
+    return OpCase.of(
+        "cast", "", narrow, (b, t) -> b.cast(t[0], t[1]), in(from, n, d, NORMAL), out(to, n, d));
+  }
+
+  public static OpCase transpose(DType dtype, long n, long d) {
+    return OpCase.of(
+        "transpose",
+        "",
+        Bound.EXACT,
+        (b, t) -> b.transpose(t[0], t[1]),
+        in(dtype, n, d, NORMAL),
+        out(dtype, d, n));
+  }
+
+  public static OpCase countNonFinite(DType dtype, long n, long d) {
+    Fill some =
+        Fill.values(
+            1, Double.NaN, 2, 3, Double.NEGATIVE_INFINITY, 0, 4, Double.POSITIVE_INFINITY, 5, 6, 7);
+    return OpCase.of(
+            "countNonFinite",
+            "",
+            Bound.EXACT,
+            (b, t) -> b.countNonFinite(t[0]),
+            in(dtype, n, d, dtype.quantised() ? NORMAL : some))
+        .compared((b, operands, t) -> List.of(new double[] {b.countNonFinite(t[0])}));
+  }
+
+  public static OpCase embed(DType dtype, long vocabulary, long n, long d) {
+    Bound bound =
+        dtype.quantised() ? Bound.max(5e-7, "float32 d q + m with two roundings") : Bound.EXACT;
+    return OpCase.of(
+        "embed",
+        "",
+        bound,
+        (b, t) -> b.embed(t[0], t[1], t[2]),
+        in(dtype, vocabulary, d, NORMAL),
+        in(I32, 1, n, Fill.integers(0, (int) vocabulary)),
+        out(F32, n, d));
+  }
+
+  public static OpCase rmsNorm(long n, long d, boolean weight, boolean inPlace) {
+    Bound bound = Bound.max(2e-6, "float32 sum of squares and reciprocal root");
+    String variant = (weight ? "weight" : "") + (inPlace ? " in place" : "");
+    Operand w = in(F32, 1, d, NORMAL);
+    return inPlace
+        ? OpCase.of(
+            "rmsNorm",
+            variant,
+            bound,
+            (b, t) -> b.rmsNorm(t[0], weight ? t[1] : null, 1e-5f, t[0]),
+            inout(F32, n, d, NORMAL),
+            w)
+        : OpCase.of(
+            "rmsNorm",
+            variant,
+            bound,
+            (b, t) -> b.rmsNorm(t[0], weight ? t[1] : null, 1e-5f, t[2]),
+            in(F32, n, d, NORMAL),
+            w,
+            out(F32, n, d));
+  }
+
+  public static OpCase layerNorm(long n, long d, boolean affine) {
+    return OpCase.of(
+        "layerNorm",
+        affine ? "affine" : "",
+        Bound.max(4e-6, "float32 mean and variance"),
+        (b, t) -> b.layerNorm(t[0], affine ? t[1] : null, affine ? t[2] : null, 1e-5f, t[3]),
+        in(F32, n, d, NORMAL),
+        in(F32, 1, d, NORMAL),
+        in(F32, 1, d, NORMAL),
+        out(F32, n, d));
+  }
+
+  /// Rotary pairs with `sets` rows of frequencies: 1 shares them, `heads` gives each head its own.
+  public static OpCase rope(long n, int heads, long dim, long pairs, long sets) {
+    return OpCase.of(
+        "rope",
+        heads + " heads",
+        Bound.max(5e-7, "angle in float64, product in float32"),
+        (b, t) -> b.rope(t[0], t[1], t[2], heads),
+        inout(F32, n, heads * dim, NORMAL),
+        in(I32, 1, n, Fill.integers(0, 100_000)),
+        in(
+            F32,
+            sets,
+            pairs,
+            (f, random) ->
+                Fill.each(
+                    f,
+                    (i, j) ->
+                        Math.pow(10_000, -(double) j / Math.max(1, pairs)) * (1 + 0.01 * i))));
+  }
+
+  public static OpCase attention(AttentionShape s, long dk, long dv) {
+    return OpCase.of(
+        "attention",
+        "heads "
+            + s.heads()
+            + "/"
+            + s.kvHeads()
+            + " queries "
+            + s.queries()
+            + "/"
+            + s.keys()
+            + " batch "
+            + s.batch()
+            + (s.window() > 0 ? " window " + s.window() : "")
+            + (s.softcap() > 0 ? " softcap" : ""),
+        Bound.max(5e-6, "float32 online softmax"),
+        (b, t) -> b.attention(t[0], t[1], t[2], s, t[3]),
+        in(F32, s.batch() * s.queries(), s.heads() * dk, NORMAL),
+        in(F32, s.batch() * s.keyCapacity(), s.kvHeads() * dk, NORMAL),
+        in(F32, s.batch() * s.keyCapacity(), s.kvHeads() * dv, NORMAL),
+        out(F32, s.batch() * s.queries(), s.heads() * dv));
+  }
+
+  public static OpCase gatedActivation(Activation f, long n, long d) {
+    return OpCase.of(
+        "gatedActivation",
+        f.toString(),
+        Bound.max(1e-6, "float32 exponential or error function"),
+        (b, t) -> b.gatedActivation(t[0], t[1], f, t[2]),
+        in(F32, n, d, Fill.normal(3)),
+        in(F32, n, d, NORMAL),
+        out(F32, n, d));
+  }
+
+  public static OpCase activation(Activation f, long n, long d) {
+    return OpCase.of(
+        "activation",
+        f.toString(),
+        Bound.max(1e-6, "float32 exponential or error function"),
+        (b, t) -> b.activation(t[0], f),
+        inout(F32, n, d, Fill.normal(4)));
+  }
+
+  public static OpCase add(DType dtype, boolean row, long n, long d) {
+    return OpCase.of(
+        "add",
+        row ? "row" : "",
+        Bound.max(dtype == F64 ? 1e-15 : 2e-7, "one fused or two roundings"),
+        (b, t) -> b.add(0.3f, t[0], t[1]),
+        in(dtype, row ? 1 : n, d, NORMAL),
+        inout(dtype, n, d, NORMAL));
+  }
+
+  public static OpCase scale(float softcap, long n, long d) {
+    return OpCase.of(
+        "scale",
+        softcap > 0 ? "softcap" : "",
+        Bound.max(softcap > 0 ? 1e-6 : 1e-7, softcap > 0 ? "float32 tanh" : "one rounding"),
+        (b, t) -> b.scale(0.7f, softcap, t[0]),
+        inout(F32, n, d, Fill.normal(20)));
+  }
+
+  public static OpCase gatherColumns(DType dtype, long n, long d, long kept) {
+    return OpCase.of(
+        "gatherColumns",
+        "",
+        Bound.EXACT,
+        (b, t) -> b.gatherColumns(t[0], t[1], t[2]),
+        in(dtype, n, d, NORMAL),
+        in(I32, 1, kept, Fill.integers(0, (int) d)),
+        out(dtype, n, kept));
+  }
+
+  public static OpCase nll(long n, long vocabulary, boolean argmax) {
+    return OpCase.of(
+        "nll",
+        argmax ? "argmax" : "",
+        Bound.max(2e-6, "float32 exponentials"),
+        (b, t) -> b.nll(t[0], t[1], t[2], argmax ? t[3] : null),
+        in(F32, n, vocabulary, Fill.normal(4)),
+        in(I32, 1, n, Fill.integers(-1, (int) vocabulary)),
+        out(F64, 1, n),
+        argmax ? out(I32, 1, n) : in(I32, 1, n, Fill.constant(0)));
+  }
+
+  public static OpCase klDivergence(long n, long vocabulary) {
+    return OpCase.of(
+        "klDivergence",
+        "",
+        Bound.max(5e-6, "float32 exponentials"),
+        (b, t) -> b.klDivergence(t[0], t[1], t[2]),
+        in(F32, n, vocabulary, Fill.normal(2)),
+        in(F32, n, vocabulary, Fill.normal(2)),
+        out(F64, 1, n));
+  }
+
+  private static final Bound STATISTIC =
+      Bound.sum(1e-6, "float32 products summed in short runs, runs in float64");
+
+  public static OpCase gram(long n, long d) {
+    return OpCase.of(
+        "gram",
+        "",
+        STATISTIC,
+        (b, t) -> b.gram(t[0], t[1]),
+        in(F32, n, d, NORMAL),
+        inout(F64, d, d, NORMAL));
+  }
+
+  public static OpCase crossGram(long n, long d, long e) {
+    return OpCase.of(
+        "crossGram",
+        "",
+        STATISTIC,
+        (b, t) -> b.crossGram(t[0], t[1], t[2]),
+        in(F32, n, d, NORMAL),
+        in(F32, n, e, NORMAL),
+        inout(F64, d, e, NORMAL));
+  }
+
+  public static OpCase headGram(long n, int heads, long dim) {
+    return OpCase.of(
+        "headGram",
+        heads + " heads",
+        STATISTIC,
+        (b, t) -> b.headGram(t[0], heads, t[1]),
+        in(F32, n, heads * dim, NORMAL),
+        inout(F64, heads * dim, dim, NORMAL));
+  }
+
+  public static OpCase columnEnergy(long n, long d) {
+    return OpCase.of(
+        "columnEnergy",
+        "",
+        STATISTIC,
+        (b, t) -> b.columnEnergy(t[0], t[1]),
+        in(F32, n, d, NORMAL),
+        inout(F64, 1, d, Fill.constant(3)));
+  }
+
+  public static OpCase blockInfluence(long n, long d) {
+    return OpCase.of(
+        "blockInfluence",
+        "",
+        Bound.max(1e-6, "float32 or float64 row sums"),
+        (b, t) -> b.blockInfluence(t[0], t[1], t[2]),
+        in(F32, n, d, NORMAL),
+        in(F32, n, d, Fill.normal(2)),
+        inout(F64, 1, 3, Fill.constant(0.5)));
+  }
+
+  public static OpCase linear(DType weights, boolean bias, long n, long in, long out) {
+    return OpCase.of(
+        "linear",
+        bias ? "bias" : "",
+        Bound.sum(1e-6, "float32 sums"),
+        (b, t) -> b.linear(t[0], t[1], bias ? t[2] : null, t[3]),
+        in(F32, n, in, NORMAL),
+        in(weights, out, in, NORMAL),
+        in(F32, 1, out, NORMAL),
+        out(F32, n, out));
+  }
+
+  /// `c = 0.5 op(a) op(b) + beta c`.
+  public static OpCase gemm(
+      DType dtype, boolean transA, boolean transB, double beta, long m, long n, long k) {
+    return OpCase.of(
+        "gemm",
+        (transA ? "T" : "N") + (transB ? "T" : "N") + (beta == 0 ? "" : " beta " + beta),
+        Bound.sum(dtype == F64 ? 2e-15 : 1e-6, dtype.label() + " sums"),
+        (b, t) -> b.gemm(transA, transB, 0.5, t[0], t[1], beta, t[2]),
+        in(dtype, transA ? k : m, transA ? m : k, NORMAL),
+        in(dtype, transB ? n : k, transB ? k : n, NORMAL),
+        beta == 0 ? out(dtype, m, n) : inout(dtype, m, n, NORMAL));
+  }
+
+  /// Every operation on every dtype and on awkward shapes: well under a minute on one core.
+  public static List<OpCase> all() {
+    List<OpCase> cases = new ArrayList<>();
+    for (long d : WIDTHS) {
+      rowWise(cases, d);
+    }
+    for (DType dtype : DType.values()) {
+      dtypes(cases, dtype);
+    }
+    shaped(cases);
+    LinearAlgebraCases.addTo(cases);
+    return cases;
+  }
+
+  private static void both(List<OpCase> cases, OpCase c) {
+    cases.add(c);
+    cases.add(c.padded(3));
+  }
+
+  /// Cases over row lengths.
+  private static void rowWise(List<OpCase> cases, long d) {
+    both(cases, rmsNorm(3, d, true, false));
+    cases.add(rmsNorm(2, d, false, true));
+    both(cases, layerNorm(3, d, true));
+    cases.add(layerNorm(2, d, false));
+    for (Activation f : Activation.values()) {
+      cases.add(activation(f, 3, d));
+      cases.add(gatedActivation(f, 3, d).padded(1));
+    }
+    for (DType dtype : List.of(F32, F64)) {
+      both(cases, add(dtype, false, 3, d));
+      cases.add(add(dtype, true, 3, d).padded(5));
+      cases.add(transpose(dtype, 5, d).padded(2));
+    }
+    both(cases, scale(0, 3, d));
+    cases.add(scale(30, 3, d));
+    both(cases, columnEnergy(7, d));
+    both(cases, blockInfluence(5, d > 0 ? d : 1));
+    both(cases, gram(19, d));
+    cases.add(crossGram(11, d, 5).padded(2));
+    cases.add(crossGram(11, 3, d));
+    both(cases, headGram(13, 2, d));
+    if (d > 0) {
+      both(cases, nll(4, d, true));
+      cases.add(klDivergence(4, d).padded(1));
+    }
+    for (long n : new long[] {1, 3, 20}) {
+      cases.add(linear(F32, true, n, d, 5).padded(1));
+      cases.add(linear(BF16, false, n, d, 6));
+      cases.add(linear(F16, true, n, 33, d));
+    }
+  }
+
+  private static void dtypes(List<OpCase> cases, DType dtype) {
+    cases.add(fillZero(dtype, 3, 256).padded(1));
+    if (dtype == I32) {
+      return;
+    }
+    long[] widths =
+        dtype.quantised() ? new long[] {0, 256, 768} : new long[] {0, 1, 15, 16, 17, 33, 100, 256};
+    for (long d : widths) {
+      for (DType to : PLAIN) {
+        both(cases, cast(dtype, to, 3, d));
+      }
+      cases.add(countNonFinite(dtype, 5, d).padded(d > 0 ? 2 : 0));
+      both(cases, embed(dtype, 11, 6, d));
+      if (dtype != F64) {
+        for (long n : new long[] {1, 2, 5, 8, 9, 40}) {
+          cases.add(linear(dtype, n % 2 == 0, n, d, 37));
+        }
+        cases.add(linear(dtype, true, 17, d, 3).padded(4));
+      }
+    }
+    if (!dtype.quantised()) {
+      both(cases, copy(dtype, 4, 33));
+    }
+  }
+
+  private static void shaped(List<OpCase> cases) {
+    for (long n : new long[] {0, 1, 4, 33}) {
+      both(cases, rope(n, 2, 64, 32, 1));
+    }
+    cases.add(rope(5, 3, 80, 20, 1)); // part of each head
+    cases.add(rope(5, 4, 10, 5, 2).padded(3)); // kept pairs per group of heads
+    cases.add(rope(5, 4, 6, 3, 4));
+    cases.add(rope(3, 2, 8, 0, 1));
+    for (long[] kd : new long[][] {{64, 64}, {16, 24}, {33, 7}, {1, 1}, {128, 128}, {80, 65}}) {
+      both(cases, attention(AttentionShape.causal(37, 4, 2, 0.125f), kd[0], kd[1]));
+      cases.add(attention(new AttentionShape(2, 1, 19, 24, 6, 3, 0, 0.125f, 0), kd[0], kd[1]));
+    }
+    for (long tokens : new long[] {0, 1, 2, 63, 64, 65, 130, 300}) {
+      cases.add(attention(AttentionShape.causal(tokens, 3, 1, 0.2f), 32, 32));
+    }
+    cases.add(attention(new AttentionShape(3, 20, 70, 80, 4, 4, 9, 0.2f, 0), 24, 32));
+    cases.add(
+        attention(new AttentionShape(1, 150, 150, 150, 2, 1, 100, 0.2f, 20), 16, 16).padded(7));
+    cases.add(attention(new AttentionShape(0, 4, 4, 4, 2, 1, 0, 0.2f, 0), 16, 16));
+    for (DType dtype : List.of(F32, F64)) {
+      both(cases, gatherColumns(dtype, 5, 40, 17));
+      cases.add(gatherColumns(dtype, 3, 8, 0));
+      both(cases, transpose(dtype, 130, 67));
+    }
+    both(cases, gram(700, 130));
+    both(cases, crossGram(600, 70, 130));
+    cases.add(headGram(515, 3, 64));
+    cases.add(columnEnergy(3000, 130));
+    cases.add(gram(0, 9));
+    cases.add(nll(3, 5000, false));
+    cases.add(nll(0, 10, true));
+    cases.add(klDivergence(2, 5000));
+    cases.add(linear(BF16, true, 65, 576, 700));
+    cases.add(linear(DType.Q4_0, false, 65, 576, 700));
+    cases.add(linear(F32, true, 0, 8, 9));
+    for (DType dtype : List.of(F32, F64)) {
+      for (int t = 0; t < 4; t++) {
+        both(cases, gemm(dtype, t % 2 == 1, t / 2 == 1, t == 3 ? 0.25 : 0, 33, 17, 65));
+      }
+      cases.add(gemm(dtype, false, false, 1, 5, 7, 0));
+      cases.add(gemm(dtype, false, true, 0, 5, 7, 0));
+      cases.add(gemm(dtype, false, true, 0, 0, 7, 3));
+      cases.add(gemm(dtype, true, false, 0, 200, 1, 300));
+    }
+  }
+}

@@ -1,0 +1,157 @@
+package org.modegpt.backend.ops;
+
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import org.modegpt.backend.Backend;
+import org.modegpt.backend.ops.Operand.Role;
+import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
+
+/// Runs {@link OpCase}s on a backend and measures their error against the reference backend.
+public final class OpRunner {
+
+  private final Backend tested;
+  private final Backend reference;
+
+  /// @param reference the backend called `reference`
+  public OpRunner(Backend tested, Backend reference) {
+    this.tested = tested;
+    this.reference = reference;
+  }
+
+  /// What came of one case.
+  ///
+  /// @param error in the measure of the case's bound
+  /// @param trouble what else is wrong, such as a changed input; empty if nothing
+  public record Outcome(double error, String trouble) {
+    public boolean passes(OpCase c) {
+      return trouble.isEmpty() && error <= c.bound().limit();
+    }
+  }
+
+  /// Runs `c` with host operands from `arena` (copied to the device where the backend has its own
+  /// memory).
+  public Outcome run(OpCase c, Arena arena) {
+    try (Arena own = Arena.ofConfined()) {
+      Tensor[] before = allocate(c, own);
+      Tensor[] want = allocate(c, own);
+      c.call().run(reference, want);
+      Tensor[] got = allocate(c, arena);
+      compute(c, got);
+
+      for (int i = 0; i < got.length; i++) {
+        if (!Operand.gapsIntact(got[i])) {
+          return new Outcome(Double.POSITIVE_INFINITY, "wrote between the rows of operand " + i);
+        }
+        if (c.operands().get(i).role() == Role.IN && !sameBytes(got[i], before[i])) {
+          return new Outcome(Double.POSITIVE_INFINITY, "changed its input, operand " + i);
+        }
+      }
+      List<double[]> wanted = c.result().of(reference, c.operands(), want);
+      List<double[]> found = c.result().of(reference, c.operands(), got);
+      List<double[]> sizes =
+          c.bound().measure() == Bound.Measure.SUM ? magnitudes(c, before, own) : wanted;
+      double error = 0;
+      for (int i = 0; i < wanted.size(); i++) {
+        error = Math.max(error, c.bound().error(found.get(i), wanted.get(i), sizes.get(i)));
+      }
+      return new Outcome(error, "");
+    }
+  }
+
+  /// Host operands with the case's values: the same in every call.
+  public static Tensor[] allocate(OpCase c, Arena arena) {
+    Tensor[] tensors = new Tensor[c.operands().size()];
+    for (int i = 0; i < tensors.length; i++) {
+      tensors[i] = c.operands().get(i).allocate(arena, 31L * c.toString().hashCode() + i);
+    }
+    return tensors;
+  }
+
+  /// Runs the case on the tested backend; results are in `host` afterwards.
+  public void compute(OpCase c, Tensor[] host) {
+    if (tested.unifiedMemory()) {
+      c.call().run(tested, host);
+      tested.sync();
+      return;
+    }
+    try (Arena device = Arena.ofConfined()) {
+      Tensor[] there = new Tensor[host.length];
+      for (int i = 0; i < host.length; i++) {
+        Tensor t = host[i];
+        there[i] = tested.allocate(device, t.dtype(), t.rows(), t.stride());
+        if (t.stride() != t.cols()) {
+          there[i] = there[i].columns(0, t.cols());
+        }
+        tested.copy(t, there[i]);
+      }
+      c.call().run(tested, there);
+      tested.sync();
+      for (int i = 0; i < host.length; i++) {
+        tested.copy(there[i], host[i]);
+      }
+      tested.sync();
+    }
+  }
+
+  /// Σ|ab| per output element: the reference on the magnitudes of the inputs.
+  private List<double[]> magnitudes(OpCase c, Tensor[] inputs, Arena arena) {
+    Tensor[] sizes = new Tensor[inputs.length];
+    for (int i = 0; i < inputs.length; i++) {
+      Tensor t = inputs[i];
+      Role role = c.operands().get(i).role();
+      if (t.dtype() == DType.I32 || role == Role.OUT) {
+        sizes[i] = t;
+        continue;
+      }
+      double[] values = values(reference, t);
+      sizes[i] =
+          Tensor.allocate(
+              arena, t.dtype() == DType.F64 ? DType.F64 : DType.F32, t.rows(), t.cols());
+      for (int at = 0; at < values.length; at++) {
+        sizes[i].set(at / t.cols(), at % t.cols(), Math.abs(values[at]));
+      }
+    }
+    c.call().run(reference, sizes);
+    return c.result().of(reference, c.operands(), sizes);
+  }
+
+  /// The elements of a host tensor of any dtype, row by row.
+  static double[] values(Backend reference, Tensor t) {
+    if (t.dtype() == DType.I32) {
+      int[] integers = t.toInts();
+      double[] out = new double[integers.length];
+      for (int i = 0; i < out.length; i++) {
+        out[i] = integers[i];
+      }
+      return out;
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      Tensor wide = Tensor.allocate(arena, DType.F64, t.rows(), t.cols());
+      reference.cast(t, wide);
+      return wide.asBytes().asSlice(0, wide.bytes()).toArray(JAVA_DOUBLE_UNALIGNED);
+    }
+  }
+
+  private static boolean sameBytes(Tensor a, Tensor b) {
+    return MemorySegment.mismatch(a.data(), 0, a.spanBytes(), b.data(), 0, b.spanBytes()) < 0;
+  }
+
+  /// Bitwise copies of the outputs, to compare runs that must agree exactly.
+  public List<byte[]> bits(OpCase c, Arena arena) {
+    Tensor[] host = allocate(c, arena);
+    compute(c, host);
+    List<byte[]> out = new ArrayList<>();
+    for (int i = 0; i < host.length; i++) {
+      if (c.operands().get(i).role() != Role.IN) {
+        out.add(host[i].data().asSlice(0, host[i].spanBytes()).toArray(JAVA_BYTE));
+      }
+    }
+    return out;
+  }
+}

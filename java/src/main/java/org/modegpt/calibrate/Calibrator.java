@@ -1,0 +1,124 @@
+package org.modegpt.calibrate;
+
+import java.lang.foreign.Arena;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.modegpt.Progress;
+import org.modegpt.UserException;
+import org.modegpt.backend.Backend;
+import org.modegpt.model.ModelConfig;
+import org.modegpt.model.Residents;
+import org.modegpt.model.StreamingPass;
+import org.modegpt.model.Transformer;
+import org.modegpt.tensor.Tensor;
+
+/// Runs the dense model once over calibration sequences, layer by layer, and writes the statistics
+/// of every layer. A run that was killed is continued by the same call: finished layers are kept
+/// beside the output in `<output>.partial`, and the arithmetic is repeatable, so the file is the
+/// same byte for byte.
+public final class Calibrator {
+  private final Transformer model;
+  private final Backend backend;
+
+  public Calibrator(Transformer model, Backend backend) {
+    this.model = model;
+    this.backend = backend;
+  }
+
+  /// Calibrates and writes `output` (replacing nothing: it must not exist).
+  ///
+  /// @throws UserException when the data does not fit the model or the disk is full
+  public void run(CalibrationData data, Path output, Progress progress) {
+    ModelConfig config = model.config();
+    if (config.compressed()) {
+      throw new UserException(
+          model.directory().path() + " is already compressed; calibrate the original model");
+    }
+    if (data.tokens() > config.contextLength()) {
+      throw new UserException(
+          "sequences of "
+              + data.tokens()
+              + " tokens exceed the model's context of "
+              + config.contextLength()
+              + "; give a smaller --max-seq-length");
+    }
+    Map<String, String> metadata = metadata(model, data);
+    try (PartialCalibration partial = PartialCalibration.open(output, metadata);
+        StreamingPass pass = new StreamingPass(backend, model, data.count(), data.tokens())) {
+      int start = partial.restore(backend, pass);
+      if (start == 0) {
+        pass.embed(data.sequences());
+      }
+      for (int layer = start; layer < config.layers(); layer++) {
+        if (partial.has(layer)) {
+          pass.block(layer, StreamingPass.LayerTap.NONE);
+        } else {
+          gather(pass, layer, data, partial, progress);
+        }
+        partial.checkpoint(backend, pass, layer + 1);
+      }
+      long all = (long) config.layers() * data.count();
+      progress.update("calibrate", all, all, "sequence-layer");
+      partial.finish(config.layers());
+    }
+  }
+
+  private void gather(
+      StreamingPass pass,
+      int layer,
+      CalibrationData data,
+      PartialCalibration partial,
+      Progress progress) {
+    try (Arena arena = Arena.ofShared()) {
+      LayerStatistics statistics = LayerStatistics.zeros(backend, arena, model.config());
+      long maxRows = (long) pass.batch() * data.tokens();
+      long base = (long) layer * data.count();
+      long all = (long) model.config().layers() * data.count();
+      progress.update("calibrate", base, all, "sequence-layer");
+      try (StatisticsTap tap =
+          new StatisticsTap(
+              backend,
+              model.config(),
+              maxRows,
+              statistics,
+              (done, total) -> progress.update("calibrate", base + done, all, "sequence-layer"))) {
+        pass.block(layer, tap);
+      }
+      Map<String, Tensor> host = new LinkedHashMap<>();
+      statistics
+          .named()
+          .forEach((name, tensor) -> host.put(name, Residents.download(backend, arena, tensor)));
+      check(layer, host);
+      partial.save(layer, LayerStatistics.of(host));
+    }
+  }
+
+  private void check(int layer, Map<String, Tensor> sums) {
+    Tensor influence = sums.get("influence");
+    Tensor queries = sums.get("query_energy");
+    double total = influence.get(0, 0) + influence.get(0, 1);
+    for (long i = 0; i < queries.cols(); i++) {
+      total += queries.get(0, i);
+    }
+    if (!Double.isFinite(total)) {
+      throw new UserException(
+          "layer "
+              + layer
+              + " of "
+              + model.directory().path()
+              + " gives non-finite activations; the checkpoint is damaged");
+    }
+  }
+
+  /// What identifies the statistics of `model` on `data`; the metadata of the file.
+  public static Map<String, String> metadata(Transformer model, CalibrationData data) {
+    Map<String, String> metadata = new LinkedHashMap<>();
+    metadata.put(Statistics.FORMAT, Statistics.FORMAT_VERSION);
+    metadata.put(Statistics.MODEL_HASH, model.directory().hash());
+    metadata.put("model", model.directory().name());
+    metadata.put(Statistics.LAYERS, Integer.toString(model.config().layers()));
+    metadata.putAll(data.identity());
+    return metadata;
+  }
+}

@@ -1,0 +1,75 @@
+package org.modegpt.calibrate;
+
+import java.lang.foreign.Arena;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.modegpt.backend.Backend;
+import org.modegpt.model.ModelConfig;
+import org.modegpt.model.Residents;
+import org.modegpt.tensor.Tensor;
+
+/// What calibration gathers of one decoder block of the dense model: sums over tokens, F64, not
+/// centred, so that any split of the tokens adds up. Tensors belong to the arena they were made in.
+///
+/// @param attentionInput `C_X = XᵀX` `[d, d]` of the input of the query, key and value projections;
+///   lower triangle
+/// @param mlpInner `C_H = HᵀH` `[f, f]` of the MLP inner activations; lower triangle
+/// @param queryEnergy `[1, heads * h]` diagonal of `qᵀq`, before the rotary embedding
+/// @param keyEnergy `[1, kvHeads * h]` diagonal of `kᵀk`, before the rotary embedding
+/// @param headOutput `C_Z` `[heads * h, h]`: per query head `zᵀz` of what the head emits
+/// @param influence `[1, 3]`: sum of cos(x_in, x_out), sum of ‖x_out − x_in‖² / ‖x_in‖², tokens
+public record LayerStatistics(
+    Tensor attentionInput,
+    Tensor mlpInner,
+    Tensor queryEnergy,
+    Tensor keyEnergy,
+    Tensor headOutput,
+    Tensor influence) {
+
+  /// All zero, on the back-end's device.
+  public static LayerStatistics zeros(Backend backend, Arena arena, ModelConfig config) {
+    long d = config.hiddenSize();
+    long f = config.mlpWidth();
+    long q = (long) config.heads() * config.headDim();
+    long k = (long) config.kvHeads() * config.headDim();
+    return new LayerStatistics(
+        Residents.zeros(backend, arena, d, d),
+        Residents.zeros(backend, arena, f, f),
+        Residents.zeros(backend, arena, 1, q),
+        Residents.zeros(backend, arena, 1, k),
+        Residents.zeros(backend, arena, q, config.headDim()),
+        Residents.zeros(backend, arena, 1, 3));
+  }
+
+  /// `1 − E[cos(x_in, x_out)]` over tokens; needs host memory.
+  public double blockInfluence() {
+    return 1 - influence.get(0, 0) / tokens();
+  }
+
+  public double tokens() {
+    return influence.get(0, 2);
+  }
+
+  /// The sums by name, in the order they are stored.
+  public Map<String, Tensor> named() {
+    Map<String, Tensor> named = new LinkedHashMap<>();
+    named.put("attention_input", attentionInput);
+    named.put("mlp_inner", mlpInner);
+    named.put("query_energy", queryEnergy);
+    named.put("key_energy", keyEnergy);
+    named.put("head_output", headOutput);
+    named.put("influence", influence);
+    return named;
+  }
+
+  /// The inverse of {@link #named()}.
+  public static LayerStatistics of(Map<String, Tensor> named) {
+    return new LayerStatistics(
+        named.get("attention_input"),
+        named.get("mlp_inner"),
+        named.get("query_energy"),
+        named.get("key_energy"),
+        named.get("head_output"),
+        named.get("influence"));
+  }
+}

@@ -1,0 +1,109 @@
+package org.modegpt.cli;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
+import org.modegpt.backend.Backend;
+import org.modegpt.compress.CompressionReport;
+import org.modegpt.evaluate.Perplexity;
+import org.modegpt.evaluate.Speed;
+import org.modegpt.io.Json;
+import org.modegpt.model.Transformer;
+import tools.jackson.databind.node.ArrayNode;
+import tools.jackson.databind.node.ObjectNode;
+
+/// The table at the end of a compression: size, perplexity and speed of the original and of what was made from it.
+final class Comparison {
+  private record Row(String name, long parameters, long bytes, @Nullable Perplexity perplexity, @Nullable Speed speed) {}
+
+  private record Made(Path folder, CompressionReport report) {}
+
+  private final Transformer original;
+  private final Backend backend;
+  private final EvaluationOptions evaluation;
+  private final OutputOptions output;
+  private final List<Row> rows = new ArrayList<>();
+  private final List<Made> made = new ArrayList<>();
+
+  Comparison(Transformer original, Backend backend, EvaluationOptions evaluation, OutputOptions output) {
+    this.original = original;
+    this.backend = backend;
+    this.evaluation = evaluation;
+    this.output = output;
+  }
+
+  void add(Path folder, CompressionReport report, boolean sizesOnly) {
+    made.add(new Made(folder, report));
+    if (rows.isEmpty()) {
+      rows.add(row("original", original, report.bytesBefore(), sizesOnly));
+    }
+    try (Transformer compressed = Transformer.open(folder)) {
+      String name = String.format(Locale.ROOT, "%.1f %% removed", 100 * report.reachedRatio());
+      rows.add(row(name, compressed, report.bytesAfter(), sizesOnly));
+    }
+  }
+
+  private Row row(String name, Transformer model, long bytes, boolean sizesOnly) {
+    Perplexity perplexity = null;
+    Speed speed = null;
+    if (!sizesOnly) {
+      perplexity = evaluation.measure(model, backend, output);
+      speed = Speed.of(model, backend);
+    }
+    return new Row(name, model.parameters(), bytes, perplexity, speed);
+  }
+
+  void print() {
+    if (output.json) {
+      printJson();
+      return;
+    }
+    Table table =
+        new Table("model", "parameters", "weights", "perplexity", "prefill tokens/s", "decode tokens/s");
+    for (Row row : rows) {
+      Perplexity p = row.perplexity;
+      Speed s = row.speed;
+      table.row(
+          row.name,
+          String.format(Locale.ROOT, "%,d", row.parameters),
+          Table.mebibytes(row.bytes),
+          p == null ? "" : String.format(Locale.ROOT, "%.2f ± %.2f", p.perplexity(), p.perplexityError()),
+          p == null ? "" : String.format(Locale.ROOT, "%.0f", p.tokensPerSecond()),
+          s == null ? "" : String.format(Locale.ROOT, "%.1f", s.decodeTokensPerSecond()));
+    }
+    output.out().print(table);
+    if (rows.getFirst().perplexity != null) {
+      output.out().println("perplexity: " + evaluation.describe());
+    }
+    for (Made m : made) {
+      output.out().println("written: " + m.folder);
+    }
+    output.out().flush();
+  }
+
+  private void printJson() {
+    ObjectNode node = Json.MAPPER.createObjectNode();
+    ArrayNode models = node.putArray("models");
+    for (int i = 0; i < rows.size(); i++) {
+      Row row = rows.get(i);
+      ObjectNode entry = models.addObject();
+      entry.put("name", row.name);
+      entry.put("path", (i == 0 ? original.directory().path() : made.get(i - 1).folder).toString());
+      entry.put("parameters", row.parameters);
+      entry.put("bytes", row.bytes);
+      if (i > 0) {
+        entry.put("ratio", made.get(i - 1).report.reachedRatio());
+      }
+      if (row.perplexity != null) {
+        entry.set("perplexity", PerplexityCommand.json(row.perplexity));
+      }
+      if (row.speed != null) {
+        entry.put("decode_tokens_per_second", row.speed.decodeTokensPerSecond());
+        entry.put("first_token_seconds", row.speed.firstTokenSeconds());
+      }
+    }
+    output.print(node);
+  }
+}

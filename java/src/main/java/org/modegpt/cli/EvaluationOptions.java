@@ -1,0 +1,88 @@
+package org.modegpt.cli;
+
+import java.util.List;
+import java.util.OptionalInt;
+import org.jspecify.annotations.Nullable;
+import org.modegpt.UserException;
+import org.modegpt.backend.Backend;
+import org.modegpt.evaluate.Perplexity;
+import org.modegpt.model.Transformer;
+import org.modegpt.text.TextDataset;
+import org.modegpt.text.Tokenizer;
+import picocli.CommandLine.Option;
+
+/// What perplexity is measured on.
+final class EvaluationOptions {
+  /// Blocks measured before and after a compression unless the user says otherwise.
+  private static final int QUICK_BLOCKS = 64;
+
+  @Option(
+      names = {"-f", "--file"},
+      paramLabel = "FILE",
+      description = "Text for perplexity, .txt or .jsonl (FILE:FIELD names the field); repeatable (default: the built-in WikiText-2 test).")
+  private List<String> files = List.of();
+
+  @Option(
+      names = {"-c", "--ctx-size"},
+      paramLabel = "N",
+      description = "Tokens of a block (default: 2048, or the model's context).")
+  private @Nullable Integer blockLength;
+
+  @Option(names = "--chunks", paramLabel = "N", description = "Measure only the first N blocks; 0 for all.")
+  private @Nullable Integer chunks;
+
+  @Option(names = "--bos", description = "Put the model's BOS token in the place of each block's first token.")
+  private boolean bos;
+
+  private @Nullable TextDataset text;
+  private int usedBlocks;
+
+  boolean bos() {
+    return bos;
+  }
+
+  String source() {
+    return text().name();
+  }
+
+  /// The whole text unless `--chunks` says less.
+  Perplexity measureAll(Transformer model, Backend backend, OutputOptions output) {
+    return measure(model, backend, output, chunks == null ? 0 : chunks);
+  }
+
+  /// The first blocks of the text, or as many as `--chunks` says.
+  Perplexity measure(Transformer model, Backend backend, OutputOptions output) {
+    return measure(model, backend, output, chunks == null ? QUICK_BLOCKS : chunks);
+  }
+
+  private Perplexity measure(Transformer model, Backend backend, OutputOptions output, int blocks) {
+    int length = blockLength != null ? blockLength : Math.min(2048, model.config().contextLength());
+    if (length < 2 || length > model.config().contextLength()) {
+      throw new UserException(
+          "--ctx-size must be between 2 and the model's context of " + model.config().contextLength() + ", not " + length);
+    }
+    Tokenizer tokenizer = model.directory().tokenizer();
+    int[] ids = tokenizer.encode(text().text());
+    OptionalInt first = bos ? tokenizer.bosId() : OptionalInt.empty();
+    if (bos && first.isEmpty()) {
+      throw new UserException("the model has no BOS token; leave out --bos");
+    }
+    Perplexity result =
+        Perplexity.of(
+            model, backend, new Perplexity.Text(ids, text().utf8Bytes(), length, blocks, first), output.progress());
+    usedBlocks = result.blocks();
+    return result;
+  }
+
+  private TextDataset text() {
+    if (text == null) {
+      text = TextDataset.read(files.isEmpty() ? List.of(Demo.evaluationText().toString()) : files);
+    }
+    return text;
+  }
+
+  /// What was measured, for the line under a table.
+  String describe() {
+    return "first " + usedBlocks + " blocks of " + source() + (bos ? ", with BOS" : ", no BOS");
+  }
+}

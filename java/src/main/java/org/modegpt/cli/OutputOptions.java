@@ -1,0 +1,59 @@
+package org.modegpt.cli;
+
+import java.io.PrintWriter;
+import org.modegpt.Progress;
+import org.modegpt.io.Json;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+import tools.jackson.databind.JsonNode;
+
+/// How a command tells its results and its progress.
+final class OutputOptions {
+  @Spec(Spec.Target.MIXEE)
+  private CommandSpec spec;
+
+  @Option(names = "--json", description = "Print the results as JSON.")
+  boolean json;
+
+  @Option(
+      names = {"-q", "--quiet"},
+      description = "No progress and no messages, only results and errors.")
+  boolean quiet;
+
+  @Option(
+      names = {"-v", "--verbose"},
+      description = "More messages; errors with their stack trace.")
+  boolean verbose;
+
+  @Option(names = "--no-progress", description = "No progress.")
+  boolean noProgress;
+
+  PrintWriter out() {
+    return spec.commandLine().getOut();
+  }
+
+  /// A message for people, on standard error.
+  void say(String message) {
+    if (!quiet) {
+      spec.commandLine().getErr().println(message);
+    }
+  }
+
+  void detail(String message) {
+    if (verbose) {
+      say(message);
+    }
+  }
+
+  Progress progress() {
+    return quiet || noProgress
+        ? Progress.SILENT
+        : new ProgressDisplay(spec.commandLine().getErr(), Boolean.getBoolean("modegpt.terminal"));
+  }
+
+  void print(JsonNode node) {
+    out().print(Json.pretty(node));
+    out().flush();
+  }
+}

@@ -1,0 +1,81 @@
+package org.modegpt.cli;
+
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import org.modegpt.backend.Backend;
+import org.modegpt.evaluate.Perplexity;
+import org.modegpt.io.Json;
+import org.modegpt.model.Transformer;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Parameters;
+import tools.jackson.databind.node.ObjectNode;
+
+@Command(
+    name = "perplexity",
+    description = "Measures perplexity and bits per byte of a model on a text.",
+    mixinStandardHelpOptions = true,
+    footer = {
+      "",
+      "The text is cut into consecutive blocks; every token of a block but the first is predicted from those before it.",
+      "",
+      "Examples:",
+      "  modegpt perplexity my-model -f wiki.test.txt --ctx-size 2048",
+      "  modegpt perplexity model.gguf -f texts.jsonl --json"
+    })
+final class PerplexityCommand implements Callable<Integer> {
+  @Parameters(
+      arity = "0..1",
+      paramLabel = "MODEL",
+      description = "Hugging Face folder or .gguf file (default: the demonstration model).")
+  private @Nullable Path path;
+
+  @Mixin private EvaluationOptions evaluation;
+  @Mixin private EngineOptions engine;
+  @Mixin private OutputOptions output;
+
+  @Override
+  public Integer call() {
+    try (Transformer model = Transformer.open(path == null ? Demo.model() : path);
+        Backend backend = engine.open()) {
+      Perplexity result = evaluation.measureAll(model, backend, output);
+      if (output.json) {
+        ObjectNode node = json(result);
+        node.put("model", model.directory().path().toString());
+        node.put("text", evaluation.source());
+        node.put("bos", evaluation.bos());
+        output.print(node);
+      } else {
+        output.out().printf(
+            Locale.ROOT,
+            "%d blocks of %d tokens, %s BOS, %d tokens predicted, %s; %.0f tokens/s%n",
+            result.blocks(),
+            result.blockLength(),
+            evaluation.bos() ? "with" : "no",
+            result.predicted(),
+            evaluation.source(),
+            result.tokensPerSecond());
+        output.out().printf(Locale.ROOT, "bits per byte = %.4f%n", result.bitsPerByte());
+        output.out().printf(
+            Locale.ROOT, "Final estimate: PPL = %.4f +/- %.4f%n", result.perplexity(), result.perplexityError());
+        output.out().flush();
+      }
+    }
+    return 0;
+  }
+
+  static ObjectNode json(Perplexity p) {
+    ObjectNode node = Json.MAPPER.createObjectNode();
+    node.put("perplexity", p.perplexity());
+    node.put("perplexity_stderr", p.perplexityError());
+    node.put("mean_nll", p.meanNll());
+    node.put("bits_per_byte", p.bitsPerByte());
+    node.put("block_length", p.blockLength());
+    node.put("blocks", p.blocks());
+    node.put("predicted_tokens", p.predicted());
+    node.put("tokens_per_second", p.tokensPerSecond());
+    return node;
+  }
+}

@@ -1,0 +1,71 @@
+package org.modegpt.compress;
+
+import org.modegpt.model.ModelConfig;
+
+/// Sizes of an uncompressed decoder block.
+///
+/// @param hidden `d`, width of the residual stream
+/// @param heads query heads, a multiple of `kvHeads`
+/// @param headDim `h`, size of one head
+/// @param mlpWidth `f`, inner units of the MLP
+/// @param gated whether the MLP has a gate matrix
+/// @param rotary whether queries and keys are rotated, so that only whole pairs can be dropped
+public record BlockSizes(
+    int hidden, int heads, int kvHeads, int headDim, int mlpWidth, boolean gated, boolean rotary) {
+
+  public BlockSizes {
+    boolean positive = hidden > 0 && kvHeads > 0 && headDim > 0 && mlpWidth > 0;
+    if (!positive || heads < kvHeads || heads % kvHeads != 0 || (rotary && headDim % 2 != 0)) {
+      throw new IllegalArgumentException(
+          "no such block: hidden %d, heads %d/%d of %d, MLP %d"
+              .formatted(hidden, heads, kvHeads, headDim, mlpWidth));
+    }
+  }
+
+  /// The sizes that every block of the original model has.
+  public static BlockSizes of(ModelConfig config) {
+    return new BlockSizes(
+        config.hiddenSize(),
+        config.heads(),
+        config.kvHeads(),
+        config.headDim(),
+        config.mlpWidth(),
+        true,
+        true);
+  }
+
+  /// Query heads per key/value head.
+  public int group() {
+    return heads / kvHeads;
+  }
+
+  /// The largest rank: the present inner dimension.
+  public int fullRank(Module module) {
+    return module == Module.MLP ? mlpWidth : headDim;
+  }
+
+  /// Matrix parameters that one kept inner dimension costs, over all heads of the block.
+  public long unitCost(Module module) {
+    return (long) hidden * (module == Module.MLP ? (gated ? 3 : 2) : heads + kvHeads);
+  }
+
+  /// Ranks are multiples of this unless full.
+  int granularity(Module module, int multipleOf) {
+    boolean pairs = module == Module.QUERY_KEY && rotary;
+    return pairs && multipleOf % 2 != 0 ? 2 * multipleOf : multipleOf;
+  }
+
+  /// Parameters of the compressible matrices.
+  public long parameters() {
+    return parameters(LayerRanks.full(this));
+  }
+
+  /// The same at the given ranks; biases do not count.
+  public long parameters(LayerRanks ranks) {
+    long sum = 0;
+    for (Module module : Module.values()) {
+      sum += unitCost(module) * ranks.of(module);
+    }
+    return sum;
+  }
+}

@@ -1,0 +1,191 @@
+package org.modegpt.compress;
+
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import org.modegpt.backend.Backend;
+import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
+
+/// The order in which an MLP's units leave when each time the one goes whose removal, with the down
+/// projection of the others refitted, changes the output least (optimal brain surgeon). With `P =
+/// (C_H + λI)⁻¹` on the units left and w_i the rows of the refitted down projection, removing unit
+/// i costs `‖w_i‖² / P_ii`; then `W −= P e_i w_iᵀ / P_ii` and `P −= P e_i e_iᵀ P / P_ii`.
+///
+/// Only the norms of w_i matter, so `K = W Wᵀ` is carried in place of W. Eliminations are gathered
+/// in panels: within one, columns of P and K are brought up to date when they are needed; at its
+/// end both matrices are updated by one product each and shrink to the units left.
+final class BrainSurgeon {
+  private static final int PANEL = 64;
+
+  private final Backend backend;
+
+  BrainSurgeon(Backend backend) {
+    this.backend = backend;
+  }
+
+  /// @param order units in the order they leave, as many as were asked for
+  /// @param cost squared change of the output, summed over tokens, after each of them: `cost[i]`
+  ///   when `order[0..i]` have left
+  record Order(int[] order, double[] cost) {}
+
+  /// @param inverse `P`, F64 `[f, f]` in full, host memory; destroyed
+  /// @param outer `K = W Wᵀ`, F64 `[f, f]` in full, host memory; destroyed
+  /// @param count how many units leave
+  Order eliminate(Tensor inverse, Tensor outer, int count) {
+    int n = Math.toIntExact(inverse.rows());
+    int[] units = new int[n];
+    Arrays.setAll(units, i -> i);
+    int[] order = new int[count];
+    double[] cost = new double[count];
+    Tensor p = inverse;
+    Tensor k = outer;
+    double sum = 0;
+    int done = 0;
+    while (done < count) {
+      Panel panel = new Panel(p, k);
+      int steps = Math.min(PANEL, count - done);
+      for (int s = 0; s < steps; s++) {
+        int pivot = panel.cheapest();
+        sum += panel.costOf(pivot);
+        order[done] = units[pivot];
+        cost[done++] = sum;
+        panel.eliminate(pivot);
+      }
+      int[] left = panel.left();
+      try (Arena arena = Arena.ofShared()) {
+        panel.update(arena, p, k);
+      }
+      p = compact(p, left);
+      k = compact(k, left);
+      units = Arrays.stream(left).map(toUnit(units)).toArray();
+    }
+    return new Order(order, cost);
+  }
+
+  private static java.util.function.IntUnaryOperator toUnit(int... units) {
+    return i -> units[i];
+  }
+
+  /// Moves the rows and columns of `left` to the front, in place, and returns the view of them.
+  private static Tensor compact(Tensor square, int... left) {
+    double[] row = new double[Math.toIntExact(square.cols())];
+    double[] kept = new double[left.length];
+    for (int i = 0; i < left.length; i++) {
+      read(square, left[i], row);
+      for (int j = 0; j < left.length; j++) {
+        kept[j] = row[left[j]];
+      }
+      MemorySegment.copy(
+          kept, 0, square.data(), JAVA_DOUBLE_UNALIGNED, i * square.stride() * 8, kept.length);
+    }
+    return new Tensor(DType.F64, left.length, left.length, square.stride(), square.data(), false);
+  }
+
+  private static void read(Tensor square, int index, double... row) {
+    MemorySegment.copy(
+        square.data(), JAVA_DOUBLE_UNALIGNED, index * square.stride() * 8, row, 0, row.length);
+  }
+
+  /// Eliminations that P and K do not contain yet. Step s keeps `a_s = P e_i / P_ii`, the column
+  /// `u_s = P e_i`, `κ_s = K e_i` and `c_s = κ_s − a_s K_ii`, so that `K' = K − a κᵀ − c aᵀ`.
+  private final class Panel {
+    private final Tensor p;
+    private final Tensor k;
+    private final int n;
+    private final double[] diagonalP;
+    private final double[] diagonalK;
+    private final boolean[] gone;
+    private final double[][] a = new double[PANEL][];
+    private final double[][] u = new double[PANEL][];
+    private final double[][] kappa = new double[PANEL][];
+    private final double[][] c = new double[PANEL][];
+    private int steps;
+
+    Panel(Tensor p, Tensor k) {
+      this.p = p;
+      this.k = k;
+      this.n = Math.toIntExact(p.rows());
+      this.diagonalP = diagonal(p);
+      this.diagonalK = diagonal(k);
+      this.gone = new boolean[n];
+    }
+
+    private static double[] diagonal(Tensor square) {
+      double[] diagonal = new double[Math.toIntExact(square.rows())];
+      Arrays.setAll(diagonal, i -> square.get(i, i));
+      return diagonal;
+    }
+
+    double costOf(int i) {
+      return Math.max(0, diagonalK[i]) / diagonalP[i];
+    }
+
+    int cheapest() {
+      int best = -1;
+      for (int i = 0; i < n; i++) {
+        if (!gone[i] && (best < 0 || costOf(i) < costOf(best))) {
+          best = i;
+        }
+      }
+      return best;
+    }
+
+    void eliminate(int i) {
+      double[] column = new double[n];
+      double[] outer = new double[n];
+      read(p, i, column);
+      read(k, i, outer);
+      for (int s = 0; s < steps; s++) {
+        subtract(column, a[s], u[s][i]);
+        subtract(outer, a[s], kappa[s][i]);
+        subtract(outer, c[s], a[s][i]);
+      }
+      double pivot = column[i];
+      double[] scaled = new double[n];
+      double[] corrected = new double[n];
+      double own = outer[i];
+      for (int j = 0; j < n; j++) {
+        scaled[j] = column[j] / pivot;
+        corrected[j] = outer[j] - scaled[j] * own;
+        diagonalP[j] -= scaled[j] * column[j];
+        diagonalK[j] -= scaled[j] * (outer[j] + corrected[j]);
+      }
+      a[steps] = scaled;
+      u[steps] = column;
+      kappa[steps] = outer;
+      c[steps] = corrected;
+      steps++;
+      gone[i] = true;
+    }
+
+    int[] left() {
+      return java.util.stream.IntStream.range(0, n).filter(i -> !gone[i]).toArray();
+    }
+
+    /// `P −= A Uᵀ`, `K −= A Κᵀ + C Aᵀ`.
+    void update(Arena arena, Tensor p, Tensor k) {
+      Tensor left = rows(arena, a);
+      backend.gemm(true, false, -1, left, rows(arena, u), 1, p);
+      backend.gemm(true, false, -1, left, rows(arena, kappa), 1, k);
+      backend.gemm(true, false, -1, rows(arena, c), left, 1, k);
+      backend.sync();
+    }
+
+    private Tensor rows(Arena arena, double[]... values) {
+      Tensor tensor = Tensor.allocate(arena, DType.F64, steps, n);
+      for (int s = 0; s < steps; s++) {
+        MemorySegment.copy(values[s], 0, tensor.data(), JAVA_DOUBLE_UNALIGNED, (long) s * n * 8, n);
+      }
+      return tensor;
+    }
+  }
+
+  private static void subtract(double[] y, double[] x, double factor) {
+    for (int j = 0; j < y.length; j++) {
+      y[j] -= factor * x[j];
+    }
+  }
+}

@@ -1,0 +1,245 @@
+package org.modegpt.compress;
+
+import java.lang.foreign.Arena;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.DoubleStream;
+import org.jspecify.annotations.Nullable;
+import org.modegpt.Progress;
+import org.modegpt.UserException;
+import org.modegpt.backend.Backend;
+import org.modegpt.calibrate.LayerStatistics;
+import org.modegpt.calibrate.Statistics;
+import org.modegpt.io.CheckpointWriter;
+import org.modegpt.io.ModelWriter;
+import org.modegpt.io.TensorInfo;
+import org.modegpt.model.BlockWeights;
+import org.modegpt.model.LayerShape;
+import org.modegpt.model.ModelConfig;
+import org.modegpt.model.Residents;
+import org.modegpt.model.Role;
+import org.modegpt.model.Transformer;
+import org.modegpt.model.Transformer.Residence;
+import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
+
+/// Makes a smaller checkpoint from a model and its calibration statistics, one block resident at a time. One serial stream, like
+/// the back-end; several compressors may share one model and its statistics.
+public final class Compressor {
+
+  /// How the output is written.
+  ///
+  /// @param dtype of the weights; null keeps each tensor's own, BF16 for quantised ones
+  /// @param overwrite replace an existing folder
+  public record Output(Path folder, @Nullable DType dtype, long maxShardBytes, boolean overwrite) {}
+
+  private final Transformer model;
+  private final Backend backend;
+  private final ModelConfig config;
+  private final BlockSizes sizes;
+
+  public Compressor(Transformer model, Backend backend) {
+    this.model = model;
+    this.backend = backend;
+    this.config = model.config();
+    if (config.compressed()) {
+      throw new UserException(
+          model.directory().path() + " is already compressed; compress the original model with a larger ratio");
+    }
+    this.sizes = BlockSizes.of(config);
+  }
+
+  /// The ranks the recipe leads to.
+  public RankPlan plan(Statistics statistics, Recipe recipe) {
+    statistics.requireModel(model);
+    long target = target(recipe);
+    double ratio = 1 - (double) target / config.matrixParameters();
+    List<Double> influence = DoubleStream.of(statistics.blockInfluence()).boxed().toList();
+    List<Removal> removals = recipe.allocation(influence).allocate(config.layers(), ratio);
+    return Budget.plan(sizes, removals, target, recipe.multipleOf());
+  }
+
+  /// The ranks of a uniform allocation, which needs no statistics.
+  public RankPlan uniformPlan(Recipe recipe) {
+    long target = target(recipe);
+    double ratio = 1 - (double) target / config.matrixParameters();
+    return Budget.plan(
+        sizes, Allocation.uniform().allocate(config.layers(), ratio), target, recipe.multipleOf());
+  }
+
+  public BlockSizes sizes() {
+    return sizes;
+  }
+
+  /// Matrix parameters to keep.
+  private long target(Recipe recipe) {
+    Long wanted = recipe.targetParameters();
+    if (wanted == null) {
+      return Budget.target(sizes, config.layers(), recipe.ratio());
+    }
+    long matrices = config.matrixParameters();
+    long target = wanted - (model.parameters() - matrices);
+    if (target > matrices || target < (1 - Recipe.MAX_RATIO) * matrices) {
+      long least = Math.round(model.parameters() - Recipe.MAX_RATIO * matrices);
+      throw new UserException(
+          "%,d parameters cannot be reached: the model has %,d and can be compressed to %,d"
+              .formatted(wanted, model.parameters(), least));
+    }
+    return target;
+  }
+
+  /// Decomposes every block by the plan and writes the new model folder.
+  public CompressionReport run(
+      Statistics statistics, Recipe recipe, RankPlan plan, Output output, Progress progress) {
+    statistics.requireModel(model);
+    plan.requireFit(sizes, config.layers());
+    long start = System.nanoTime();
+    List<CompressionReport.Layer> layers = new ArrayList<>();
+    List<LayerShape> shapes = new ArrayList<>();
+    List<TensorInfo> tensors = outputTensors(plan, output);
+    double[] influence = statistics.blockInfluence();
+    try (ModelWriter writer = new ModelWriter(output.folder(), output.overwrite())) {
+      CheckpointWriter weights = writer.tensors(tensors, output.maxShardBytes());
+      try (BlockCompressor blocks = new BlockCompressor(backend, sizes, recipe)) {
+        for (int layer = 0; layer < config.layers(); layer++) {
+          Progress.checkCancelled();
+          progress.update("compress", layer, config.layers(), "layer");
+          LayerRanks ranks = plan.layers().get(layer);
+          CompressedBlock block = compress(blocks, statistics, layer, ranks, weights, output);
+          shapes.add(block.shape());
+          double kept = (double) sizes.parameters(ranks) / sizes.parameters();
+          layers.add(new CompressionReport.Layer(layer, ranks, kept, influence[layer], block.reports()));
+        }
+      }
+      copyOthers(weights, output);
+      progress.update("compress", config.layers(), config.layers(), "layer");
+      CompressionReport report =
+          new CompressionReport(
+              model.directory().name(),
+              recipe.name(),
+              1 - (double) target(recipe) / config.matrixParameters(),
+              plan.ratio(sizes),
+              config.matrixParameters(),
+              plan.parameters(sizes),
+              model.parameters(),
+              tensors.stream().mapToLong(TensorInfo::elements).sum(),
+              model.tensors().names().stream().mapToLong(n -> model.tensors().info(n).bytes()).sum(),
+              tensors.stream().mapToLong(TensorInfo::bytes).sum(),
+              (System.nanoTime() - start) / 1e9,
+              layers);
+      writer.write("config.json", CompactConfig.of(model.directory().config(), shapes, output.dtype()));
+      model.directory().tagAlongFiles().forEach(writer::write);
+      writer.write("recipe.json", recipe.toJson());
+      writer.write("report.json", report.toJson());
+      writer.write("README.md", ModelCard.of(model.directory(), recipe, report, statistics));
+      writer.commit();
+      return report;
+    }
+  }
+
+  private CompressedBlock compress(
+      BlockCompressor blocks, Statistics statistics, int layer, LayerRanks ranks, CheckpointWriter writer, Output output) {
+    try (Arena arena = Arena.ofShared()) {
+      BlockWeights dense = model.block(backend, arena, layer, Residence.F32);
+      Map<Role, Tensor> weights = new EnumMap<>(Role.class);
+      for (Role role : Role.values()) {
+        Tensor tensor = dense.optional(role);
+        if (tensor != null) {
+          weights.put(role, tensor);
+        }
+      }
+      Map<String, Tensor> sums = new LinkedHashMap<>();
+      statistics.layer(layer, arena).named().forEach((n, t) -> sums.put(n, Residents.upload(backend, arena, t)));
+      CompressedBlock block = blocks.compress(arena, layer, weights, LayerStatistics.of(sums), ranks);
+      block.weights().forEach((role, tensor) -> write(writer, model.architecture().name(role, layer), tensor, output, arena));
+      return block;
+    }
+  }
+
+  private void copyOthers(CheckpointWriter writer, Output output) {
+    for (String name : others()) {
+      try (Arena arena = Arena.ofShared()) {
+        Tensor stored = model.tensors().get(name, arena);
+        write(writer, name, Residents.upload(backend, arena, stored), output, arena);
+      }
+    }
+  }
+
+  private void write(CheckpointWriter writer, String name, Tensor tensor, Output output, Arena arena) {
+    DType dtype = dtype(name, output);
+    Tensor cast = tensor;
+    if (tensor.dtype() != dtype) {
+      cast = backend.allocate(arena, dtype, tensor.rows(), tensor.cols());
+      backend.cast(tensor, cast);
+    }
+    writer.write(name, Residents.download(backend, arena, cast));
+  }
+
+  /// Names of the tensors outside the blocks.
+  private List<String> others() {
+    List<String> blockNames = new ArrayList<>();
+    for (int layer = 0; layer < config.layers(); layer++) {
+      for (Role role : Role.values()) {
+        blockNames.add(model.architecture().name(role, layer));
+      }
+    }
+    return model.tensors().names().stream()
+        .filter(n -> !blockNames.contains(n) && !model.architecture().isIgnored(n))
+        .toList();
+  }
+
+  private List<TensorInfo> outputTensors(RankPlan plan, Output output) {
+    List<TensorInfo> declarations = new ArrayList<>();
+    for (int layer = 0; layer < config.layers(); layer++) {
+      LayerRanks ranks = plan.layers().get(layer);
+      LayerShape shape = new LayerShape(ranks.mlpWidth(), ranks.qkRank(), ranks.voRank(), List.of());
+      for (Role role : roles(layer, ranks)) {
+        String name = model.architecture().name(role, layer);
+        long rows = config.rows(role, shape);
+        long cols = config.cols(role, shape);
+        declarations.add(declaration(name, role.compressible() ? List.of(rows, cols) : List.of(cols), output));
+      }
+    }
+    for (String name : others()) {
+      declarations.add(declaration(name, model.tensors().info(name).shape(), output));
+    }
+    return declarations;
+  }
+
+  /// Roles of a compressed block: a value bias has become an output bias.
+  private List<Role> roles(int layer, LayerRanks ranks) {
+    boolean moved =
+        ranks.voRank() < sizes.headDim() && model.tensors().has(model.architecture().name(Role.V_BIAS, layer));
+    List<Role> roles = new ArrayList<>();
+    for (Role role : Role.values()) {
+      boolean present = model.tensors().has(model.architecture().name(role, layer));
+      boolean kept = moved && role == Role.O_BIAS || present && !(moved && role == Role.V_BIAS);
+      if (kept) {
+        roles.add(role);
+      }
+    }
+    return roles;
+  }
+
+  private TensorInfo declaration(String name, List<Long> shape, Output output) {
+    return TensorInfo.of(name, dtype(name, output), shape);
+  }
+
+  /// The type a tensor is written in; small vectors keep theirs.
+  private DType dtype(String name, Output output) {
+    if (!model.tensors().has(name)) {
+      return dtype(model.architecture().name(Role.O, 0), output); // a bias that compression made
+    }
+    TensorInfo info = model.tensors().info(name);
+    DType stored = DType.valueOf(info.dtype());
+    boolean matrix = info.shape().size() > 1;
+    if (output.dtype() != null && matrix) {
+      return output.dtype();
+    }
+    return stored.quantised() ? DType.BF16 : stored;
+  }
+}

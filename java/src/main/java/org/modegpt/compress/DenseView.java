@@ -1,0 +1,88 @@
+package org.modegpt.compress;
+
+import java.lang.foreign.Arena;
+import java.util.EnumMap;
+import java.util.Map;
+import org.modegpt.backend.Backend;
+import org.modegpt.model.LayerShape;
+import org.modegpt.model.Role;
+import org.modegpt.tensor.Tensor;
+
+/// A compressed block in the shapes of the original architecture: what was removed is zero, so the
+/// function is the same and any program that knows the original architecture can load it.
+///
+/// Kept rotary pairs go back to their places; MLP units and value columns, whose places do not
+/// matter, come first. An output bias that took in a value bias stays: the original architecture
+/// must allow one.
+public final class DenseView {
+  private final Backend backend;
+  private final BlockSizes sizes;
+
+  public DenseView(Backend backend, BlockSizes sizes) {
+    this.backend = backend;
+    this.sizes = sizes;
+  }
+
+  /// @param arena owns the padded tensors; tensors that need no padding are those given
+  /// @param weights of the compressed block, of plain float dtypes
+  public Map<Role, Tensor> of(Arena arena, LayerShape shape, Map<Role, Tensor> weights) {
+    Map<Role, Tensor> result = new EnumMap<>(weights);
+    int h = sizes.headDim();
+    weights.forEach((role, tensor) -> {
+      Tensor padded =
+          switch (role) {
+            case Q, Q_BIAS -> rotary(arena, shape, tensor, sizes.heads());
+            case K, K_BIAS -> rotary(arena, shape, tensor, sizes.kvHeads());
+            case V, V_BIAS -> blocks(arena, tensor, role.bias(), sizes.kvHeads(), shape.voDim(), h);
+            case O -> blocks(arena, tensor, true, sizes.heads(), shape.voDim(), h);
+            case GATE, UP, GATE_BIAS, UP_BIAS ->
+                blocks(arena, tensor, role.bias(), 1, shape.mlpWidth(), sizes.mlpWidth());
+            case DOWN -> blocks(arena, tensor, true, 1, shape.mlpWidth(), sizes.mlpWidth());
+            case ATTENTION_NORM, MLP_NORM, O_BIAS, DOWN_BIAS -> tensor;
+          };
+      result.put(role, padded);
+    });
+    return result;
+  }
+
+  private Tensor rotary(Arena arena, LayerShape shape, Tensor x, int heads) {
+    if (shape.qkDim() == sizes.headDim()) {
+      return x;
+    }
+    int[] places = ColumnRowQk.rows(sizes, heads, shape.rotaryPairs());
+    long full = (long) heads * sizes.headDim();
+    boolean bias = x.rows() == 1;
+    Tensor out = zeros(arena, x, bias ? 1 : full, bias ? full : x.cols());
+    Tensor from = bias ? x.reshape(x.cols(), 1) : x;
+    Tensor to = bias ? out.reshape(full, 1) : out;
+    for (int i = 0; i < places.length; i++) {
+      backend.copy(from.rows(i, i + 1L), to.rows(places[i], places[i] + 1L));
+    }
+    return out;
+  }
+
+  /// Widens every one of `count` blocks of rows or columns from `size` to `full`.
+  private Tensor blocks(Arena arena, Tensor x, boolean columns, int count, int size, int full) {
+    if (size == full) {
+      return x;
+    }
+    long wide = (long) count * full;
+    Tensor out = zeros(arena, x, columns ? x.rows() : wide, columns ? wide : x.cols());
+    for (int i = 0; i < count; i++) {
+      long from = (long) i * size;
+      long to = (long) i * full;
+      if (columns) {
+        backend.copy(x.columns(from, from + size), out.columns(to, to + size));
+      } else {
+        backend.copy(x.rows(from, from + size), out.rows(to, to + size));
+      }
+    }
+    return out;
+  }
+
+  private Tensor zeros(Arena arena, Tensor like, long rows, long cols) {
+    Tensor t = backend.allocate(arena, like.dtype(), rows, cols);
+    backend.fillZero(t);
+    return t;
+  }
+}

@@ -1,0 +1,38 @@
+package org.modegpt.compress;
+
+import com.fasterxml.jackson.annotation.JsonProperty;
+import java.util.Set;
+import org.modegpt.model.Role;
+
+/// A pair of consecutive matrices whose inner dimension is shrunk.
+public enum Module {
+  /// Queries and keys: the inner dimension is that of one head's dot product.
+  @JsonProperty("qk")
+  QUERY_KEY(Role.Q, Role.K, Role.Q_BIAS, Role.K_BIAS),
+  /// Values and output: the inner dimension is that of one head's value.
+  @JsonProperty("vo")
+  VALUE_OUTPUT(Role.V, Role.O, Role.V_BIAS, Role.O_BIAS),
+  /// The inner units of the MLP.
+  @JsonProperty("mlp")
+  MLP(Role.GATE, Role.UP, Role.DOWN, Role.GATE_BIAS, Role.UP_BIAS, Role.DOWN_BIAS);
+
+  private final Set<Role> roles;
+
+  Module(Role... roles) {
+    this.roles = Set.of(roles);
+  }
+
+  /// The weights of this module, biases included.
+  public Set<Role> roles() {
+    return roles;
+  }
+
+  /// `qk`, `vo` or `mlp`, for tables.
+  public String label() {
+    return switch (this) {
+      case QUERY_KEY -> "qk";
+      case VALUE_OUTPUT -> "vo";
+      case MLP -> "mlp";
+    };
+  }
+}

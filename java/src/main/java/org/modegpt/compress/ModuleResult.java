@@ -1,0 +1,15 @@
+package org.modegpt.compress;
+
+import java.util.List;
+import java.util.Map;
+import org.modegpt.model.Role;
+import org.modegpt.tensor.Tensor;
+
+/// A shrunk module.
+///
+/// @param weights all its weights, also those that did not change; a role that is absent is gone (a
+///   value bias becomes an output bias)
+/// @param kept what was kept, ascending: MLP units in one list, rotary pairs in one list per
+///   key/value head; empty where dimensions are mixed
+/// @param report what it cost
+record ModuleResult(Map<Role, Tensor> weights, List<List<Integer>> kept, ModuleReport report) {}

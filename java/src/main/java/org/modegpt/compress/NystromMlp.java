@@ -1,0 +1,178 @@
+package org.modegpt.compress;
+
+import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
+
+import java.lang.foreign.Arena;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.DoubleStream;
+import org.modegpt.UserException;
+import org.modegpt.backend.Backend;
+import org.modegpt.calibrate.LayerStatistics;
+import org.modegpt.model.Residents;
+import org.modegpt.model.Role;
+import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
+
+/// Type I, Nyström approximation of an MLP. A nonlinearity stands between its matrices, so units
+/// can be dropped but not mixed: keep the units S of largest ridge leverage score `s_i = [C_H (C_H
+/// + λI)⁻¹]_ii` and refit the down projection by least squares, `W_down' = (Sᵀ C_H S)⁻¹ Sᵀ C_H
+///   W_down`.
+///
+/// Only the diagonal of an inverse is needed: `s_i = 1 − λ ‖L⁻¹ e_i‖²` with `L Lᵀ = C_H + λI`.
+///
+/// @param ridge λ relative to the mean of diag(C_H)
+record NystromMlp(double ridge) implements Decomposition {
+  /// A unit that the units before it explain up to this share of its energy makes the refit
+  /// singular in float64.
+  private static final double SINGULAR = 1e-12;
+
+  @Override
+  public Module module() {
+    return Module.MLP;
+  }
+
+  @Override
+  public ModuleResult apply(
+      Workspace workspace,
+      Arena arena,
+      BlockSizes sizes,
+      Map<Role, Tensor> weights,
+      LayerStatistics statistics,
+      int width) {
+    Tensor gram = statistics.mlpInner();
+    int f = Math.toIntExact(gram.rows());
+    workspace.reset();
+    Tensor square = workspace.matrix(f, f);
+    double[] spread = inverseSpread(workspace, gram, square);
+    for (int i = 0; i < f; i++) {
+      spread[i] = -spread[i];
+    }
+    int[] kept = Selection.largest(spread, width);
+    workspace.mirror(gram, square);
+    return refit(workspace, arena, weights, square, kept);
+  }
+
+  /// Ridge leverage scores of all units, in `[0, 1)`.
+  double[] scores(Workspace workspace, Tensor gram) {
+    double lambda = lambda(workspace, gram);
+    double[] spread = inverseSpread(workspace, gram, workspace.matrix(gram.rows(), gram.rows()));
+    return DoubleStream.of(spread).map(s -> 1 - lambda * s).toArray();
+  }
+
+  private double lambda(Workspace workspace, Tensor gram) {
+    double mean = DoubleStream.of(workspace.diagonal(gram)).average().orElseThrow();
+    return mean > 0 ? ridge * mean : ridge;
+  }
+
+  /// `‖L⁻¹ e_i‖²`, the diagonal of `(C_H + λI)⁻¹`: small where the score is large, and without the
+  /// rounding of `1 − λ(…)`.
+  private double[] inverseSpread(Workspace workspace, Tensor gram, Tensor scratch) {
+    Backend backend = workspace.backend;
+    backend.copy(gram, scratch);
+    workspace.addToDiagonal(scratch, lambda(workspace, gram));
+    if (backend.cholesky(scratch) != 0) {
+      throw new UserException(
+          "the MLP statistics with a ridge of "
+              + ridge
+              + " are not positive definite; use a larger ridge");
+    }
+    backend.triangularInverse(scratch);
+    return columnNorms(backend, scratch);
+  }
+
+  /// Squared norms of the columns of a lower triangle; what is above the diagonal is not looked at.
+  private static double[] columnNorms(Backend backend, Tensor lower) {
+    try (Arena arena = Arena.ofConfined()) {
+      Tensor host = Residents.download(backend, arena, lower);
+      double[] norms = new double[Math.toIntExact(host.cols())];
+      for (int i = 0; i < norms.length; i++) {
+        long row = i * host.stride() * Double.BYTES;
+        for (int j = 0; j <= i; j++) {
+          double value = host.data().get(JAVA_DOUBLE_UNALIGNED, row + (long) j * Double.BYTES);
+          norms[j] += value * value;
+        }
+      }
+      return norms;
+    }
+  }
+
+  /// @param gram full, F64 `[f, f]`
+  private static ModuleResult refit(
+      Workspace workspace, Arena arena, Map<Role, Tensor> weights, Tensor gram, int[] kept) {
+    Backend backend = workspace.backend;
+    Tensor down = workspace.doubles(weights.get(Role.DOWN)); // [d, f]
+    Tensor outputs = workspace.product(down, false, gram, false); // Wᵀ C_H
+    Tensor targets = workspace.columns(outputs, kept); // Wᵀ C_H S
+    Tensor selected = workspace.columns(down, kept); // Wᵀ S
+    Tensor solution = workspace.copy(targets);
+    double jitter = solve(workspace, gram, kept, selected, solution);
+
+    // ‖H(W − S W')‖² with (Sᵀ C_H S + jI) W' = Sᵀ C_H W + j Sᵀ W used for Sᵀ C_H S W'.
+    double total = workspace.dot(outputs, down);
+    double lost = total - workspace.dot(solution, targets);
+    if (jitter > 0) {
+      lost += jitter * (workspace.dot(solution, selected) - workspace.dot(solution, solution));
+    }
+
+    Map<Role, Tensor> result = new EnumMap<>(Role.class);
+    weights.forEach((role, tensor) -> {
+      switch (role) {
+        case GATE, UP, GATE_BIAS, UP_BIAS -> result.put(role, workspace.kept(arena, tensor, kept));
+        case DOWN -> {
+          Tensor refitted = backend.allocate(arena, DType.F32, tensor.rows(), kept.length);
+          backend.cast(solution, refitted);
+          result.put(role, refitted);
+        }
+        case DOWN_BIAS -> result.put(role, tensor);
+        default -> {}
+      }
+    });
+    int f = Math.toIntExact(down.cols());
+    ModuleReport report =
+        new ModuleReport(
+            Module.MLP, kept.length, f, ModuleReport.relative(lost, total), jitter, List.of());
+    return new ModuleResult(result, List.of(Selection.list(kept)), report);
+  }
+
+  /// Solves `X (Sᵀ C_H S + jI) = targets + j selected` in place of `targets`. The jitter `j` is 0
+  /// unless the system is singular; then it pulls towards dropping units without a refit and grows
+  /// until the system is regular.
+  ///
+  /// @return the jitter
+  private static double solve(
+      Workspace workspace, Tensor gram, int[] kept, Tensor selected, Tensor targets) {
+    Backend backend = workspace.backend;
+    Tensor index = workspace.index(kept);
+    Tensor rows = workspace.matrix(kept.length, gram.cols());
+    workspace.rows(gram, kept, rows);
+    Tensor system = workspace.matrix(kept.length, kept.length);
+    backend.gatherColumns(rows, index, system);
+    double[] energy = workspace.diagonal(system);
+    double mean = DoubleStream.of(energy).average().orElseThrow();
+    float jitter = 0;
+    while (backend.cholesky(system) != 0 || singular(workspace.diagonal(system), energy, jitter)) {
+      jitter = jitter == 0 ? (float) (SINGULAR * (mean > 0 ? mean : 1)) : 100 * jitter;
+      backend.gatherColumns(rows, index, system);
+      workspace.addToDiagonal(system, jitter);
+    }
+    if (jitter > 0) {
+      backend.add(jitter, selected, targets);
+    }
+    backend.triangularSolve(system, false, true, targets);
+    backend.triangularSolve(system, false, false, targets);
+    return jitter;
+  }
+
+  /// Whether a pivot `L_ii²` is only rounding of what it was computed from, `C_ii + j`. Scaling
+  /// units does not matter.
+  private static boolean singular(double[] factorDiagonal, double[] energy, double jitter) {
+    for (int i = 0; i < energy.length; i++) {
+      if (!(factorDiagonal[i] * factorDiagonal[i] > SINGULAR / 10 * (energy[i] + jitter))) {
+        return true;
+      }
+    }
+    return false;
+  }
+}

@@ -1,0 +1,70 @@
+package org.modegpt.compress;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.modegpt.UserException;
+
+/// The ranks of every block, before any work is done: what `--dry-run` prints and what a run
+/// follows.
+public record RankPlan(List<LayerRanks> layers) {
+
+  public RankPlan {
+    layers = List.copyOf(layers);
+  }
+
+  /// One line of the rank table; `kept` is the share of the block's matrix parameters.
+  public record Row(
+      int layer, int qkRank, int voRank, int mlpWidth, long parameters, double kept) {}
+
+  /// Matrix parameters of all blocks under this plan.
+  public long parameters(BlockSizes sizes) {
+    return layers.stream().mapToLong(sizes::parameters).sum();
+  }
+
+  /// The share of the blocks' matrix parameters that this plan removes.
+  public double ratio(BlockSizes sizes) {
+    return 1 - (double) parameters(sizes) / (sizes.parameters() * layers.size());
+  }
+
+  public List<Row> table(BlockSizes sizes) {
+    List<Row> rows = new ArrayList<>();
+    for (LayerRanks r : layers) {
+      long parameters = sizes.parameters(r);
+      double kept = (double) parameters / sizes.parameters();
+      rows.add(new Row(rows.size(), r.qkRank(), r.voRank(), r.mlpWidth(), parameters, kept));
+    }
+    return rows;
+  }
+
+  /// Throws a {@link UserException} unless the plan fits a model of `count` such blocks.
+  public void requireFit(BlockSizes sizes, int count) {
+    if (layers.size() != count) {
+      throw new UserException("the rank plan has " + layers.size() + " layers, the model " + count);
+    }
+    for (int i = 0; i < count; i++) {
+      for (Module module : Module.values()) {
+        int rank = layers.get(i).of(module);
+        boolean odd = module == Module.QUERY_KEY && sizes.rotary() && rank % 2 != 0;
+        if (rank < 1 || rank > sizes.fullRank(module) || odd) {
+          throw new UserException(
+              "rank plan, layer %d: a %s rank of %d is not possible; the model has %d%s"
+                  .formatted(
+                      i,
+                      module.label(),
+                      rank,
+                      sizes.fullRank(module),
+                      odd ? " and keeps whole rotary pairs" : ""));
+        }
+      }
+    }
+  }
+
+  public String toJson() {
+    return Json.write(this);
+  }
+
+  /// @param source names the text in error messages
+  public static RankPlan ofJson(String json, String source) {
+    return Json.read(json, source, RankPlan.class);
+  }
+}

@@ -1,0 +1,181 @@
+package org.modegpt.compress;
+
+import java.lang.foreign.Arena;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.DoubleStream;
+import org.jspecify.annotations.Nullable;
+import org.modegpt.backend.Backend;
+import org.modegpt.calibrate.LayerStatistics;
+import org.modegpt.model.Residents;
+import org.modegpt.model.Role;
+import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
+
+/// Type III, SVD of values and output. Attention mixes rows, not columns, so nothing stands between the two: per key/value head
+/// minimise `Σ_j ‖C_X^½ (W_v W_o,j − W_v' W_o,j')‖²` over its query heads j. Only `h × h` matrices are decomposed:
+///
+///     G_v = W_vᵀ C_X W_v = A Aᵀ        G_o = Σ_j W_o,j W_o,jᵀ = B Bᵀ        Aᵀ B = U Σ Vᵀ
+///     W_v' = W_v A⁻ᵀ U_r Σ_r^½          W_o,j' = Σ_r^½ V_rᵀ B⁻¹ W_o,j
+///
+/// whose error is the tail `Σ_{i>r} σ_i²`. The published rule for grouped queries takes the r first right singular vectors V of
+/// `C_X^½ W_v` (eigenvectors of `G_v`) instead: `W_v' = W_v V`, `W_o,j' = Vᵀ W_o,j`.
+///
+/// Rows of attention sum to one, so a value bias reaches the output as the constant `Σ_j b_v W_o,j`: it moves to the output bias.
+record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
+
+  /// The new pair of one key/value head is `W_v valueᵀ` and `output W_o,j`.
+  ///
+  /// @param value `[r, h]`
+  /// @param output `[r, h]`
+  /// @param singular all singular values, descending
+  private record Maps(Tensor value, Tensor output, double[] singular, double lost, double total) {}
+
+  @Override
+  public Module module() {
+    return Module.VALUE_OUTPUT;
+  }
+
+  @Override
+  public ModuleResult apply(
+      Workspace workspace,
+      Arena arena,
+      BlockSizes sizes,
+      Map<Role, Tensor> weights,
+      LayerStatistics statistics,
+      int rank) {
+    workspace.reset();
+    Backend backend = workspace.backend;
+    int h = sizes.headDim();
+    int group = sizes.group();
+    Tensor value = workspace.doubles(weights.get(Role.V)); // [kvHeads * h, d]
+    Tensor output = workspace.doubles(weights.get(Role.O)); // [d, heads * h]
+    Tensor gram = workspace.matrix(sizes.hidden(), sizes.hidden());
+    workspace.mirror(statistics.attentionInput(), gram);
+    Tensor weighted = workspace.product(value, false, gram, false);
+    Tensor newValue = workspace.matrix((long) sizes.kvHeads() * rank, sizes.hidden());
+    Tensor newOutput = workspace.matrix(sizes.hidden(), (long) sizes.heads() * rank);
+    double lost = 0;
+    double total = 0;
+    List<List<Double>> tails = new ArrayList<>();
+    for (int kv = 0; kv < sizes.kvHeads(); kv++) {
+      Tensor v = head(value, kv, h);
+      Tensor valueGram = workspace.product(v, false, head(weighted, kv, h), true);
+      Tensor outputGram = workspace.zeros(h, h);
+      for (int j = kv * group; j < (kv + 1) * group; j++) {
+        Tensor o = block(output, j, h);
+        backend.gemm(true, false, 1, o, o, 1, outputGram);
+      }
+      Maps maps =
+          rule == ValueOutputRule.PUBLISHED && group > 1
+              ? published(workspace, valueGram, outputGram, rank)
+              : joint(workspace, valueGram, outputGram, rank);
+      backend.gemm(false, false, 1, maps.value, v, 0, head(newValue, kv, rank));
+      for (int j = kv * group; j < (kv + 1) * group; j++) {
+        backend.gemm(
+            false, true, 1, block(output, j, h), maps.output, 0, block(newOutput, j, rank));
+      }
+      lost += maps.lost;
+      total += maps.total;
+      tails.add(DoubleStream.of(maps.singular).skip(rank).boxed().toList());
+    }
+    Map<Role, Tensor> result = new EnumMap<>(Role.class);
+    result.put(Role.V, single(backend, arena, newValue));
+    result.put(Role.O, single(backend, arena, newOutput));
+    Tensor bias = outputBias(workspace, arena, sizes, output, weights);
+    if (bias != null) {
+      result.put(Role.O_BIAS, bias);
+    }
+    ModuleReport report =
+        new ModuleReport(
+            Module.VALUE_OUTPUT, rank, h, ModuleReport.relative(lost, total), 0, tails);
+    return new ModuleResult(result, List.of(), report);
+  }
+
+  private static Maps joint(Workspace workspace, Tensor valueGram, Tensor outputGram, int rank) {
+    Backend backend = workspace.backend;
+    GramFactor a = GramFactor.of(workspace, valueGram);
+    GramFactor b = GramFactor.of(workspace, outputGram);
+    Tensor core = workspace.product(a.factor(), true, b.factor(), false);
+    long k = Math.min(core.rows(), core.cols());
+    Tensor u = workspace.matrix(core.rows(), k);
+    Tensor s = workspace.matrix(1, k);
+    Tensor vt = workspace.matrix(k, core.cols());
+    backend.svd(core, u, s, vt);
+    double[] singular = Residents.doubles(backend, s);
+    int used = (int) Math.min(rank, k);
+    Tensor scale =
+        workspace.scaling(rank, k, DoubleStream.of(singular).limit(used).map(Math::sqrt).toArray());
+    Tensor value = a.timesInverse(workspace.product(scale, false, u, true));
+    Tensor output = b.timesInverse(workspace.product(scale, false, vt, false));
+    return new Maps(value, output, singular, energy(singular, rank), energy(singular, 0));
+  }
+
+  private static Maps published(
+      Workspace workspace, Tensor valueGram, Tensor outputGram, int rank) {
+    Backend backend = workspace.backend;
+    int h = Math.toIntExact(valueGram.rows());
+    double total = workspace.dot(valueGram, outputGram);
+    Tensor vectors = workspace.copy(valueGram);
+    Tensor values = workspace.matrix(1, h);
+    backend.symmetricEigen(vectors, values);
+    double[] ascending = Residents.doubles(backend, values);
+    double lost = 0;
+    for (int i = 0; i < h - rank; i++) {
+      Tensor dropped = vectors.rows(i, i + 1L);
+      Tensor through = workspace.product(dropped, false, outputGram, false);
+      lost += Math.max(0, ascending[i]) * workspace.dot(through, dropped);
+    }
+    Tensor kept = vectors.rows(h - rank, h);
+    double[] singular = new double[h];
+    for (int i = 0; i < h; i++) {
+      singular[i] = Math.sqrt(Math.max(0, ascending[h - 1 - i]));
+    }
+    return new Maps(kept, kept, singular, lost, total);
+  }
+
+  private static double energy(double[] singular, int from) {
+    return DoubleStream.of(singular).skip(from).map(s -> s * s).sum();
+  }
+
+  /// `b_o + Σ_j b_v W_o,j`, or null when there is no bias at all.
+  private static @Nullable Tensor outputBias(
+      Workspace workspace,
+      Arena arena,
+      BlockSizes sizes,
+      Tensor output,
+      Map<Role, Tensor> weights) {
+    Tensor valueBias = weights.get(Role.V_BIAS);
+    Tensor outputBias = weights.get(Role.O_BIAS);
+    if (valueBias == null) {
+      return outputBias;
+    }
+    Backend backend = workspace.backend;
+    int h = sizes.headDim();
+    Tensor b = workspace.doubles(valueBias);
+    Tensor sum =
+        outputBias == null ? workspace.zeros(1, sizes.hidden()) : workspace.doubles(outputBias);
+    for (int j = 0; j < sizes.heads(); j++) {
+      backend.gemm(false, true, 1, block(b, j / sizes.group(), h), block(output, j, h), 1, sum);
+    }
+    return single(backend, arena, sum);
+  }
+
+  private static Tensor single(Backend backend, Arena arena, Tensor source) {
+    Tensor t = backend.allocate(arena, DType.F32, source.rows(), source.cols());
+    backend.cast(source, t);
+    return t;
+  }
+
+  /// Rows of one head.
+  private static Tensor head(Tensor x, int index, int size) {
+    return x.rows((long) index * size, (index + 1L) * size);
+  }
+
+  /// Columns of one head.
+  private static Tensor block(Tensor x, int index, int size) {
+    return x.columns((long) index * size, (index + 1L) * size);
+  }
+}

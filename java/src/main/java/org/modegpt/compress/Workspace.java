@@ -1,0 +1,173 @@
+package org.modegpt.compress;
+
+import java.lang.foreign.Arena;
+import org.jspecify.annotations.Nullable;
+import org.modegpt.backend.Backend;
+import org.modegpt.model.Residents;
+import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
+
+/// Scratch matrices in a back-end's memory, and the compositions over {@link Backend} that the
+/// decompositions share.
+///
+/// Scratch is one block of memory cut into pieces and taken back as a whole by {@link #reset()};
+/// after the first block of a model it has its final size. One serial stream, like the back-end.
+final class Workspace implements AutoCloseable {
+  /// Pieces start at multiples of 64 bytes.
+  private static final long ALIGNMENT = 8;
+
+  final Backend backend;
+  private Arena slabArena = Arena.ofShared();
+  private Arena callArena = Arena.ofShared();
+  private @Nullable Tensor slab;
+  private long used;
+  private long wanted;
+
+  Workspace(Backend backend) {
+    this.backend = backend;
+  }
+
+  /// Ends the life of every scratch tensor. What did not fit into the block of memory since the
+  /// last reset makes it larger.
+  void reset() {
+    backend.sync();
+    callArena.close();
+    callArena = Arena.ofShared();
+    if (wanted > (slab == null ? 0 : slab.cols())) {
+      slabArena.close();
+      slabArena = Arena.ofShared();
+      slab = backend.allocate(slabArena, DType.F64, 1, wanted);
+    }
+    used = 0;
+    wanted = 0;
+  }
+
+  /// A contiguous F64 `[rows, cols]`, contents undefined, until the next {@link #reset()}.
+  Tensor matrix(long rows, long cols) {
+    long elements = Math.multiplyExact(rows, cols);
+    long padded = Math.ceilDiv(Math.max(elements, 1), ALIGNMENT) * ALIGNMENT;
+    wanted += padded;
+    if (slab == null || used + padded > slab.cols()) {
+      return backend.allocate(callArena, DType.F64, rows, cols);
+    }
+    Tensor piece = slab.columns(used, used + padded);
+    used += padded;
+    return new Tensor(DType.F64, rows, cols, cols, piece.data(), piece.onDevice());
+  }
+
+  Tensor zeros(long rows, long cols) {
+    Tensor t = matrix(rows, cols);
+    backend.fillZero(t);
+    return t;
+  }
+
+  /// An F64 copy.
+  Tensor doubles(Tensor source) {
+    Tensor t = matrix(source.rows(), source.cols());
+    backend.cast(source, t);
+    return t;
+  }
+
+  Tensor copy(Tensor source) {
+    Tensor t = matrix(source.rows(), source.cols());
+    backend.copy(source, t);
+    return t;
+  }
+
+  /// `op(a) op(b)`.
+  Tensor product(Tensor a, boolean transposeA, Tensor b, boolean transposeB) {
+    Tensor c = matrix(transposeA ? a.cols() : a.rows(), transposeB ? b.rows() : b.cols());
+    backend.gemm(transposeA, transposeB, 1, a, b, 0, c);
+    return c;
+  }
+
+  /// The sum of `a ∘ b`, of contiguous tensors.
+  double dot(Tensor a, Tensor b) {
+    Tensor sum = matrix(1, 1);
+    backend.gemm(false, true, 1, a.reshape(1, a.elements()), b.reshape(1, b.elements()), 0, sum);
+    return Residents.doubles(backend, sum)[0];
+  }
+
+  /// The columns of `x` in `index`.
+  Tensor columns(Tensor x, int... index) {
+    Tensor y = matrix(x.rows(), index.length);
+    backend.gatherColumns(x, index(index), y);
+    return y;
+  }
+
+  Tensor index(int... values) {
+    return Residents.ints(backend, callArena, values);
+  }
+
+  /// Copies the rows of `x` in `index` into `y`.
+  void rows(Tensor x, int[] index, Tensor y) {
+    for (int i = 0; i < index.length; i++) {
+      backend.copy(x.rows(index[i], index[i] + 1L), y.rows(i, i + 1L));
+    }
+  }
+
+  /// The rows of a weight matrix, or the entries of a bias, in `index`: a copy in `owner`, in its
+  /// own dtype.
+  Tensor kept(Arena owner, Tensor weight, int... index) {
+    boolean bias = weight.rows() == 1;
+    Tensor result =
+        backend.allocate(
+            owner, weight.dtype(), bias ? 1 : index.length, bias ? index.length : weight.cols());
+    if (bias) {
+      rows(weight.reshape(weight.cols(), 1), index, result.reshape(index.length, 1));
+    } else {
+      rows(weight, index, result);
+    }
+    return result;
+  }
+
+  /// A symmetric matrix in full, from its lower triangle.
+  void mirror(Tensor lower, Tensor full) {
+    backend.transpose(lower, full);
+    for (long i = 0; i < lower.rows(); i++) {
+      backend.copy(lower.rows(i, i + 1).columns(0, i + 1), full.rows(i, i + 1).columns(0, i + 1));
+    }
+  }
+
+  void clearAboveDiagonal(Tensor l) {
+    for (long i = 0; i + 1 < l.rows(); i++) {
+      backend.fillZero(l.rows(i, i + 1).columns(i + 1, l.cols()));
+    }
+  }
+
+  double[] diagonal(Tensor square) {
+    return Residents.doubles(backend, copy(diagonalView(square)));
+  }
+
+  void addToDiagonal(Tensor square, double value) {
+    Tensor v = matrix(1, 1);
+    backend.copy(Residents.upload(backend, callArena, Tensor.ofDoubles(callArena, 1, 1, value)), v);
+    backend.add(1f, v, diagonalView(square));
+  }
+
+  /// The diagonal as a column: consecutive elements are one row and one column apart.
+  private static Tensor diagonalView(Tensor square) {
+    return new Tensor(
+        square.dtype(), square.rows(), 1, square.stride() + 1, square.data(), square.onDevice());
+  }
+
+  Tensor diagonalMatrix(double... values) {
+    return scaling(values.length, values.length, values);
+  }
+
+  /// `[rows, cols]`, zero but for `values` at the start of the diagonal.
+  Tensor scaling(long rows, long cols, double... values) {
+    Tensor host = Tensor.allocate(callArena, DType.F64, rows, cols);
+    for (int i = 0; i < values.length; i++) {
+      host.set(i, i, values[i]);
+    }
+    return Residents.upload(backend, callArena, host);
+  }
+
+  @Override
+  public void close() {
+    backend.sync();
+    callArena.close();
+    slabArena.close();
+  }
+}

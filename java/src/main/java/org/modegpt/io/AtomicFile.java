@@ -1,0 +1,122 @@
+package org.modegpt.io;
+
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.Locale;
+import org.modegpt.UserException;
+
+/// A file that appears under its name only when it is complete and on disk: it is written as
+/// `NAME.tmp` beside it, synchronised and renamed. Closing without {@link #commit()} removes it;
+/// what a killed program left is overwritten by the next.
+public final class AtomicFile implements AutoCloseable {
+  private static final int CHUNK = 1 << 26;
+
+  private final Path target;
+  private final Path temporary;
+  private final FileChannel channel;
+  private boolean committed;
+
+  /// Opens `NAME.tmp` for writing, after checking that `bytes` fit on the disk.
+  ///
+  /// @throws UserException if the folder is missing, not writable or too full
+  public AtomicFile(Path target, long bytes) {
+    this.target = target;
+    this.temporary = target.resolveSibling(target.getFileName() + ".tmp");
+    try {
+      if (Files.isDirectory(target)) {
+        throw new UserException("cannot write %s: it is a folder".formatted(target));
+      }
+      requireSpace(target.toAbsolutePath().getParent(), bytes, target);
+      this.channel =
+          FileChannel.open(
+              temporary,
+              StandardOpenOption.CREATE,
+              StandardOpenOption.WRITE,
+              StandardOpenOption.TRUNCATE_EXISTING);
+    } catch (IOException e) {
+      throw IoErrors.writing(target, e);
+    }
+  }
+
+  /// Writes a small file in one go.
+  public static void write(Path target, byte[] content) {
+    try (AtomicFile file = new AtomicFile(target, content.length)) {
+      file.write(0, ByteBuffer.wrap(content));
+      file.commit();
+    }
+  }
+
+  /// Fails early, before hours of work, when `bytes` for `target` will not fit into the folder.
+  static void requireSpace(Path folder, long bytes, Path target) {
+    long free;
+    try {
+      free = Files.getFileStore(folder).getUsableSpace();
+    } catch (IOException e) {
+      throw IoErrors.writing(target, e);
+    }
+    if (free < bytes) {
+      throw new UserException(
+          "cannot write %s: it takes %s and %s are free in %s; free some space or choose another output folder"
+              .formatted(target, ByteSize.format(bytes), ByteSize.format(free), folder));
+    }
+  }
+
+  /// Writes `bytes` at an offset; offsets may come in any order and from several threads.
+  public void write(long offset, MemorySegment bytes) {
+    for (long at = 0; at < bytes.byteSize(); at += CHUNK) {
+      write(offset + at, bytes.asSlice(at, Math.min(CHUNK, bytes.byteSize() - at)).asByteBuffer());
+    }
+  }
+
+  public void write(long offset, ByteBuffer bytes) {
+    long at = offset;
+    try {
+      while (bytes.hasRemaining()) {
+        at += channel.write(bytes, at);
+      }
+    } catch (IOException e) {
+      throw IoErrors.writing(target, e);
+    }
+  }
+
+  /// Makes the file durable and visible under its name, replacing what was there.
+  public void commit() {
+    try {
+      channel.force(true);
+      channel.close();
+      Files.move(
+          temporary, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+      committed = true;
+      syncFolder(target.toAbsolutePath().getParent());
+    } catch (IOException e) {
+      throw IoErrors.writing(target, e);
+    }
+  }
+
+  /// Makes renames inside a folder durable. Windows has no such operation and needs none.
+  static void syncFolder(Path folder) throws IOException {
+    if (!System.getProperty("os.name").toLowerCase(Locale.ROOT).startsWith("windows")) {
+      try (FileChannel directory = FileChannel.open(folder, StandardOpenOption.READ)) {
+        directory.force(true);
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    if (!committed) {
+      try {
+        channel.close();
+        Files.deleteIfExists(temporary);
+      } catch (IOException e) {
+        throw IoErrors.writing(temporary, e);
+      }
+    }
+  }
+}

@@ -1,0 +1,303 @@
+package org.modegpt.io;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.node.ArrayNode;
+import tools.jackson.databind.node.ObjectNode;
+
+/// Writes the tokenizer inside a GGUF file as the Hugging Face files of the original model, so that
+/// one tokenizer serves all.
+///
+/// `tokenizer.ggml.model` is `gpt2` (byte-level BPE: vocabulary, merges and the name of the
+/// pre-tokenizer) or `llama` (SentencePiece BPE: vocabulary with scores; a merge of two pieces
+/// exists where their concatenation is a piece, best score first).
+final class GgufTokenizer {
+  private static final int UNKNOWN = 2;
+  private static final int CONTROL = 3;
+  private static final int USER_DEFINED = 4;
+
+  private final GgufFile file;
+  private final boolean sentencePiece;
+  private final List<String> tokens;
+  private final List<Long> types;
+  private final PreTokenizer pre;
+
+  private GgufTokenizer(GgufFile file) {
+    this.file = file;
+    String model = file.text("tokenizer.ggml.model");
+    if (model == null || !(model.equals("gpt2") || model.equals("llama"))) {
+      throw file.error(
+          model == null
+              ? "it has no tokenizer; use the Hugging Face folder of the model"
+              : "the tokenizer model '%s' is not supported, only gpt2 and llama; use the Hugging Face folder of the model"
+                  .formatted(model));
+    }
+    this.sentencePiece = model.equals("llama");
+    this.tokens = file.list("tokenizer.ggml.tokens", String.class);
+    List<Long> stated = file.list("tokenizer.ggml.token_type", Long.class);
+    if (tokens.isEmpty() || !(stated.isEmpty() || stated.size() == tokens.size())) {
+      throw file.error(
+          "its tokenizer has %d tokens and %d token types: the file is damaged"
+              .formatted(tokens.size(), stated.size()));
+    }
+    this.types = stated.isEmpty() ? tokens.stream().map(_ -> 1L).toList() : stated;
+    this.pre = sentencePiece ? PreTokenizer.GPT2 : preTokenizer();
+  }
+
+  /// The files of {@link GgufModel#tagAlong()}.
+  static Map<String, ObjectNode> files(GgufFile file) {
+    GgufTokenizer tokenizer = new GgufTokenizer(file);
+    Map<String, ObjectNode> files = new LinkedHashMap<>();
+    files.put("tokenizer.json", tokenizer.tokenizer());
+    files.put("tokenizer_config.json", tokenizer.configuration());
+    ObjectNode generation = Json.MAPPER.createObjectNode();
+    specialIds(file).forEach((kind, id) -> generation.put(kind + "_token_id", id));
+    files.put("generation_config.json", generation);
+    return files;
+  }
+
+  /// Ids of `bos`, `eos` and `pad`, as far as the file has them.
+  static Map<String, Integer> specialIds(GgufFile file) {
+    Map<String, Integer> ids = new LinkedHashMap<>();
+    Map.of("bos", "bos", "eos", "eos", "pad", "padding").entrySet().stream()
+        .sorted(Map.Entry.comparingByKey())
+        .forEach(kind -> {
+          Long id = file.integer("tokenizer.ggml." + kind.getValue() + "_token_id");
+          if (id != null && id >= 0 && id <= Integer.MAX_VALUE) {
+            ids.put(kind.getKey(), id.intValue());
+          }
+        });
+    return ids;
+  }
+
+  private PreTokenizer preTokenizer() {
+    String name = file.text("tokenizer.ggml.pre");
+    PreTokenizer found = PreTokenizer.named(name == null ? "default" : name);
+    if (found == null) {
+      throw file.error(
+          "the pre-tokenizer '%s' is not supported; use the Hugging Face folder of the model"
+              .formatted(name));
+    }
+    return found;
+  }
+
+  // ---- tokenizer.json
+
+  private ObjectNode tokenizer() {
+    ObjectNode root = Json.MAPPER.createObjectNode();
+    root.put("version", "1.0");
+    root.putNull("truncation");
+    root.putNull("padding");
+    root.set("added_tokens", addedTokens());
+    boolean prefix = file.flag("tokenizer.ggml.add_space_prefix", true);
+    root.set("normalizer", sentencePiece ? spaces(prefix) : pre.normalizer());
+    root.set("pre_tokenizer", sentencePiece ? null : pre.json());
+    root.set("post_processor", template());
+    root.set("decoder", sentencePiece ? pieceDecoder(prefix) : PreTokenizer.byteLevel(true));
+    root.set("model", model());
+    return root;
+  }
+
+  private ArrayNode addedTokens() {
+    ArrayNode added = Json.MAPPER.createArrayNode();
+    for (int id = 0; id < tokens.size(); id++) {
+      long type = types.get(id);
+      if (type == CONTROL || type == USER_DEFINED || (type == UNKNOWN && sentencePiece)) {
+        ObjectNode token = added.addObject();
+        token.put("id", id);
+        token.put("content", tokens.get(id));
+        token.put("single_word", false);
+        token.put("lstrip", false);
+        token.put("rstrip", false);
+        token.put("normalized", false);
+        token.put("special", type != USER_DEFINED);
+      }
+    }
+    return added;
+  }
+
+  private ObjectNode model() {
+    ObjectNode model = Json.MAPPER.createObjectNode();
+    model.put("type", "BPE");
+    model.putNull("dropout");
+    model.put("unk_token", sentencePiece ? unknownToken() : null);
+    model.putNull("continuing_subword_prefix");
+    model.putNull("end_of_word_suffix");
+    model.put("fuse_unk", sentencePiece);
+    model.put("byte_fallback", sentencePiece);
+    model.put("ignore_merges", pre.ignoreMerges());
+    Map<String, Integer> ids = new HashMap<>();
+    ObjectNode vocab = model.putObject("vocab");
+    for (int id = 0; id < tokens.size(); id++) {
+      if (ids.put(tokens.get(id), id) != null) {
+        throw file.error(
+            "token %d, '%s', occurs twice in its tokenizer: the file is damaged"
+                .formatted(id, tokens.get(id)));
+      }
+      vocab.put(tokens.get(id), id);
+    }
+    List<String> stated = file.list("tokenizer.ggml.merges", String.class);
+    ArrayNode merges = model.putArray("merges");
+    if (!stated.isEmpty() || !sentencePiece) {
+      stated.forEach(merge -> addMerge(merges, merge, ids));
+    } else {
+      mergesByScore(ids).forEach(pair -> merges.addArray().add(pair.left).add(pair.right));
+    }
+    return model;
+  }
+
+  private void addMerge(ArrayNode merges, String merge, Map<String, Integer> ids) {
+    int space = merge.indexOf(' ', 1);
+    String left = space < 0 ? merge : merge.substring(0, space);
+    String right = space < 0 ? "" : merge.substring(space + 1);
+    if (!ids.containsKey(left) || !ids.containsKey(right) || !ids.containsKey(left + right)) {
+      throw file.error(
+          "the merge '%s' of its tokenizer joins no two tokens: the file is damaged"
+              .formatted(merge));
+    }
+    merges.addArray().add(left).add(right);
+  }
+
+  private @Nullable String unknownToken() {
+    Long id = file.integer("tokenizer.ggml.unknown_token_id");
+    int at =
+        id == null || id < 0 || id >= tokens.size() ? types.indexOf((long) UNKNOWN) : id.intValue();
+    return at < 0 ? null : tokens.get(at);
+  }
+
+  private record Merge(String left, String right, float score, int leftId, int rightId) {}
+
+  private List<Merge> mergesByScore(Map<String, Integer> ids) {
+    List<Float> scores = file.list("tokenizer.ggml.scores", Float.class);
+    if (scores.size() != tokens.size()) {
+      throw file.error(
+          "its tokenizer has %d tokens and %d scores: the file is damaged"
+              .formatted(tokens.size(), scores.size()));
+    }
+    List<Merge> merges = new ArrayList<>();
+    for (int id = 0; id < tokens.size(); id++) {
+      String token = tokens.get(id);
+      for (int cut = token.offsetByCodePoints(0, token.isEmpty() ? 0 : 1);
+          cut < token.length();
+          cut = token.offsetByCodePoints(cut, 1)) {
+        Integer left = ids.get(token.substring(0, cut));
+        Integer right = ids.get(token.substring(cut));
+        if (left != null && right != null) {
+          merges.add(
+              new Merge(
+                  token.substring(0, cut), token.substring(cut), scores.get(id), left, right));
+        }
+      }
+    }
+    merges.sort(
+        Comparator.comparingDouble((Merge m) -> -m.score)
+            .thenComparingInt(Merge::leftId)
+            .thenComparingInt(Merge::rightId));
+    return merges;
+  }
+
+  private static ObjectNode typed(String type) {
+    return Json.MAPPER.createObjectNode().put("type", type);
+  }
+
+  private static ObjectNode replace(String from, String to) {
+    ObjectNode replace = typed("Replace");
+    replace.putObject("pattern").put("String", from);
+    return replace.put("content", to);
+  }
+
+  private static ObjectNode spaces(boolean prefix) {
+    ObjectNode sequence = typed("Sequence");
+    ArrayNode normalizers = sequence.putArray("normalizers");
+    if (prefix) {
+      normalizers.add(typed("Prepend").put("prepend", "▁"));
+    }
+    normalizers.add(replace(" ", "▁"));
+    return sequence;
+  }
+
+  private static ObjectNode pieceDecoder(boolean prefix) {
+    ObjectNode sequence = typed("Sequence");
+    ArrayNode decoders = sequence.putArray("decoders");
+    decoders.add(replace("▁", " ")).add(typed("ByteFallback")).add(typed("Fuse"));
+    if (prefix) {
+      decoders.add(typed("Strip").put("content", " ").put("start", 1).put("stop", 0));
+    }
+    return sequence;
+  }
+
+  /// Puts BOS before and EOS after a text where the file, or llama.cpp's default for the kind of
+  /// tokenizer, says so.
+  private @Nullable ObjectNode template() {
+    String bos = addsBos() ? special("bos") : null;
+    String eos = file.flag("tokenizer.ggml.add_eos_token", false) ? special("eos") : null;
+    if (bos == null && eos == null) {
+      return null;
+    }
+    ObjectNode template = typed("TemplateProcessing");
+    ArrayNode single = template.putArray("single");
+    ArrayNode pair = template.putArray("pair");
+    ObjectNode specials = Json.MAPPER.createObjectNode();
+    for (int part = 0; part < 3; part++) {
+      ArrayNode out = part == 0 ? single : pair;
+      int typeId = part == 2 ? 1 : 0;
+      addSpecial(out, bos, typeId, specials);
+      out.addObject().putObject("Sequence").put("id", part == 2 ? "B" : "A").put("type_id", typeId);
+      addSpecial(out, eos, typeId, specials);
+    }
+    template.set("special_tokens", specials);
+    return template;
+  }
+
+  private void addSpecial(ArrayNode out, @Nullable String token, int typeId, ObjectNode specials) {
+    if (token != null) {
+      out.addObject().putObject("SpecialToken").put("id", token).put("type_id", typeId);
+      ObjectNode special = specials.putObject(token).put("id", token);
+      special.putArray("ids").add(tokens.indexOf(token));
+      special.putArray("tokens").add(token);
+    }
+  }
+
+  private boolean addsBos() {
+    return file.flag("tokenizer.ggml.add_bos_token", sentencePiece || pre.addsBos());
+  }
+
+  private @Nullable String special(String kind) {
+    Integer id = specialIds(file).get(kind);
+    return id == null || id >= tokens.size() ? null : tokens.get(id);
+  }
+
+  // ---- tokenizer_config.json
+
+  private ObjectNode configuration() {
+    ObjectNode config = Json.MAPPER.createObjectNode();
+    config.put("tokenizer_class", "PreTrainedTokenizerFast");
+    for (String kind : List.of("bos", "eos", "pad")) {
+      String token = special(kind);
+      if (token != null) {
+        config.put(kind + "_token", token);
+      }
+    }
+    String unknown = unknownToken();
+    if (unknown != null) {
+      config.put("unk_token", unknown);
+    }
+    config.put("add_bos_token", addsBos());
+    config.put("add_eos_token", file.flag("tokenizer.ggml.add_eos_token", false));
+    config.put("clean_up_tokenization_spaces", false);
+    Long context = file.integer(file.text("general.architecture") + ".context_length");
+    if (context != null) {
+      config.put("model_max_length", context);
+    }
+    String chat = file.text("tokenizer.chat_template");
+    if (chat != null) {
+      config.put("chat_template", chat);
+    }
+    return config;
+  }
+}

@@ -1,0 +1,44 @@
+package org.modegpt.io;
+
+import java.io.IOException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.DirectoryNotEmptyException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
+import java.nio.file.Path;
+import org.modegpt.UserException;
+
+/// Turns the exceptions of the file system into one line for people.
+final class IoErrors {
+  private IoErrors() {}
+
+  static UserException reading(Path file, IOException e) {
+    return new UserException("cannot read " + file + ": " + reason(e), e);
+  }
+
+  static UserException writing(Path file, IOException e) {
+    String reason = reason(e);
+    String advice =
+        reason.contains("No space left") || reason.contains("quota")
+            ? "; free some space or choose another output folder"
+            : "";
+    return new UserException("cannot write " + file + ": " + reason + advice, e);
+  }
+
+  private static String reason(IOException e) {
+    return switch (e) {
+      case NoSuchFileException x -> "no such file or folder: " + x.getFile();
+      case AccessDeniedException x -> "permission denied: " + x.getFile();
+      case FileAlreadyExistsException x -> "it exists already: " + x.getFile();
+      case NotDirectoryException x -> "not a folder: " + x.getFile();
+      case DirectoryNotEmptyException x -> "the folder is not empty: " + x.getFile();
+      case FileSystemException x when x.getReason() != null -> x.getReason();
+      default ->
+          e.getMessage() == null
+              ? e.getClass().getSimpleName()
+              : e.getMessage().lines().findFirst().orElse("");
+    };
+  }
+}

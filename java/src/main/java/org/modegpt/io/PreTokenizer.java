@@ -1,0 +1,146 @@
+package org.modegpt.io;
+
+import java.util.List;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.node.ArrayNode;
+import tools.jackson.databind.node.ObjectNode;
+
+/// How byte-level BPE tokenizers cut text into words before merging, by llama.cpp's names
+/// (`tokenizer.ggml.pre`). The patterns are those of the published `tokenizer.json` of the model
+/// each kind is named after.
+@SuppressWarnings("ImmutableEnumChecker") // Set.of and List.of are immutable
+public enum PreTokenizer {
+  GPT2(
+      Set.of(
+          "gpt-2",
+          "phi-2",
+          "mpt",
+          "olmo",
+          "jais",
+          "trillion",
+          "roberta-bpe",
+          "jina-es",
+          "jina-de",
+          "jina-v2-code",
+          "granite-docling"),
+      false,
+      false),
+  DIGITS(
+      Set.of("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"),
+      false,
+      false),
+  LLAMA3(
+      Set.of(
+          "llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"),
+      true,
+      true,
+      "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"),
+  SMAUG(Set.of("smaug-bpe", "dbrx"), false, false, LLAMA3.patterns),
+  QWEN2(
+      Set.of("qwen2", "deepseek-r1-qwen", "megrez"),
+      false,
+      false,
+      "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"),
+  TEKKEN(
+      Set.of("tekken"),
+      true,
+      true,
+      "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"
+          + "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*"
+          + "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"),
+  GPT4O(
+      Set.of("gpt-4o", "llama4"),
+      false,
+      false,
+      "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+          + "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+          + "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"),
+  /// What llama.cpp does for files that name no pre-tokenizer: each pattern cuts the pieces of the
+  /// one before.
+  DEFAULT(
+      Set.of("default"),
+      false,
+      false,
+      "[\\p{P}\\$\\+<=>\\^~\\|]+",
+      "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)",
+      "\\p{N}+",
+      "[0-9][0-9][0-9]");
+
+  private final Set<String> names;
+  private final boolean ignoreMerges;
+  private final boolean addsBos;
+  private final List<String> patterns;
+
+  PreTokenizer(Set<String> names, boolean ignoreMerges, boolean addsBos, String... patterns) {
+    this(names, ignoreMerges, addsBos, List.of(patterns));
+  }
+
+  PreTokenizer(Set<String> names, boolean ignoreMerges, boolean addsBos, List<String> patterns) {
+    this.names = names;
+    this.ignoreMerges = ignoreMerges;
+    this.addsBos = addsBos;
+    this.patterns = patterns;
+  }
+
+  static @Nullable PreTokenizer named(String name) {
+    for (PreTokenizer kind : values()) {
+      if (kind.names.contains(name)) {
+        return kind;
+      }
+    }
+    return null;
+  }
+
+  /// Whether this is one of the patterns here.
+  public static boolean known(String pattern) {
+    for (PreTokenizer kind : values()) {
+      if (kind.patterns.contains(pattern)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /// Whether a word that is in the vocabulary is a token even if the merges would not build it.
+  boolean ignoreMerges() {
+    return ignoreMerges;
+  }
+
+  /// Whether BOS goes before a text where the file does not say.
+  boolean addsBos() {
+    return addsBos;
+  }
+
+  @Nullable ObjectNode normalizer() {
+    return this == QWEN2 ? Json.MAPPER.createObjectNode().put("type", "NFC") : null;
+  }
+
+  ObjectNode json() {
+    if (this == GPT2) {
+      return byteLevel(true);
+    }
+    ObjectNode sequence = Json.MAPPER.createObjectNode().put("type", "Sequence");
+    ArrayNode steps = sequence.putArray("pretokenizers");
+    if (this == DIGITS) {
+      steps.addObject().put("type", "Digits").put("individual_digits", true);
+    }
+    for (String pattern : patterns) {
+      ObjectNode split = steps.addObject().put("type", "Split");
+      split.putObject("pattern").put("Regex", pattern);
+      split.put("behavior", "Isolated").put("invert", false);
+    }
+    steps.add(byteLevel(patterns.isEmpty()));
+    return sequence;
+  }
+
+  /// The byte-to-character step of byte-level BPE, alone or after GPT-2's pattern.
+  static ObjectNode byteLevel(boolean useRegex) {
+    return Json.MAPPER
+        .createObjectNode()
+        .put("type", "ByteLevel")
+        .put("add_prefix_space", false)
+        .put("trim_offsets", true)
+        .put("use_regex", useRegex);
+  }
+}

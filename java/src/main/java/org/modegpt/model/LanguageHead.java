@@ -1,0 +1,75 @@
+package org.modegpt.model;
+
+import java.lang.foreign.Arena;
+import org.modegpt.backend.Backend;
+import org.modegpt.model.Scratch.Buffer;
+import org.modegpt.model.Transformer.Residence;
+import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
+
+/// Final normalisation and output matrix: residual stream to logits. Holds its weights until
+/// closed.
+public final class LanguageHead implements AutoCloseable {
+  /// Below this the output matrix is held as F32, so that chunks of tokens do not convert it again
+  /// and again.
+  private static final long F32_LIMIT_BYTES = 256L << 20;
+
+  private static final long LOGITS_BYTES = 64L << 20;
+
+  private final Backend backend;
+  private final ModelConfig config;
+  private final Arena arena = Arena.ofShared();
+  private final Scratch scratch;
+  private final Tensor norm;
+  private final Tensor matrix;
+
+  public LanguageHead(Backend backend, Transformer model, Residence residence) {
+    this.backend = backend;
+    this.config = model.config();
+    this.scratch = new Scratch(backend);
+    this.norm = model.finalNorm(backend, arena);
+    long f32 = 4L * config.vocabSize() * config.hiddenSize();
+    this.matrix = model.head(backend, arena, f32 <= F32_LIMIT_BYTES ? residence : Residence.STORED);
+  }
+
+  /// Rows to pass to {@link #logits} at once so that the logits stay within a bounded buffer.
+  public long chunkRows() {
+    return Math.max(1, LOGITS_BYTES / (4L * config.vocabSize()));
+  }
+
+  /// Logits F32 `[N, vocab]` of stream rows `[N, d]`; borrowed until the next call. The stream is
+  /// left as it is.
+  public Tensor logits(Tensor stream) {
+    Tensor normed = scratch.get(Buffer.NORM, stream.rows(), stream.cols());
+    backend.rmsNorm(stream, norm, config.normEps(), normed);
+    Tensor logits = scratch.get(Buffer.LOGITS, stream.rows(), config.vocabSize());
+    backend.linear(normed, matrix, null, logits);
+    return logits;
+  }
+
+  /// Negative log-likelihoods (natural log) of `targets` under the logits of `stream`; a negative
+  /// target gives 0.
+  ///
+  /// @param stream F32 `[N, d]`
+  /// @param targets `[N]` token ids
+  public double[] negativeLogLikelihood(Tensor stream, int[] targets) {
+    double[] out = new double[targets.length];
+    for (int from = 0; from < targets.length; from += (int) chunkRows()) {
+      int to = (int) Math.min(targets.length, from + chunkRows());
+      try (Arena call = Arena.ofShared()) {
+        Tensor ids = Residents.ints(backend, call, java.util.Arrays.copyOfRange(targets, from, to));
+        Tensor nll = backend.allocate(call, DType.F64, 1, to - from);
+        backend.nll(logits(stream.rows(from, to)), ids, nll, null);
+        System.arraycopy(Residents.doubles(backend, nll), 0, out, from, to - from);
+      }
+    }
+    return out;
+  }
+
+  @Override
+  public void close() {
+    backend.sync();
+    scratch.close();
+    arena.close();
+  }
+}

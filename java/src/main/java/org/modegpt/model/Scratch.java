@@ -1,0 +1,56 @@
+package org.modegpt.model;
+
+import java.lang.foreign.Arena;
+import java.util.EnumMap;
+import java.util.Map;
+import org.modegpt.backend.Backend;
+import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
+
+/// Reused F32 buffers of a forward pass, one per purpose, grown when a larger one is asked for.
+/// Tensors handed out are borrowed until the same buffer is asked for again.
+final class Scratch implements AutoCloseable {
+
+  enum Buffer {
+    NORM,
+    Q,
+    K,
+    V,
+    HEADS,
+    OUTPUT,
+    GATE,
+    UP,
+    LOGITS
+  }
+
+  private record Held(Arena arena, Tensor tensor) {}
+
+  private final Backend backend;
+  private final Map<Buffer, Held> held = new EnumMap<>(Buffer.class);
+
+  Scratch(Backend backend) {
+    this.backend = backend;
+  }
+
+  /// A contiguous `[rows, cols]` view; contents are undefined.
+  Tensor get(Buffer buffer, long rows, long cols) {
+    long elements = Math.multiplyExact(rows, cols);
+    Held current = held.get(buffer);
+    if (current == null || current.tensor.cols() < elements) {
+      if (current != null) {
+        backend.sync();
+        current.arena.close();
+      }
+      Arena arena = Arena.ofShared();
+      current = new Held(arena, backend.allocate(arena, DType.F32, 1, Math.max(elements, 1)));
+      held.put(buffer, current);
+    }
+    return current.tensor.columns(0, elements).reshape(rows, cols);
+  }
+
+  @Override
+  public void close() {
+    held.values().forEach(h -> h.arena.close());
+    held.clear();
+  }
+}

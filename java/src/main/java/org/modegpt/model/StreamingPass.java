@@ -1,0 +1,118 @@
+package org.modegpt.model;
+
+import java.lang.foreign.Arena;
+import org.modegpt.Progress;
+import org.modegpt.backend.Backend;
+import org.modegpt.model.Transformer.Residence;
+import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
+
+/// Runs many equally long sequences through a model one block at a time: all sequences through
+/// block 0, then all through block 1, and so on. Memory holds one block and the residual stream of
+/// the sequences, whatever the model's depth.
+///
+/// Owns the residual stream F32 `[sequences * tokens, d]` until closed. One serial stream.
+public final class StreamingPass implements AutoCloseable {
+  /// Rows that go through a block at once: enough for full GEMM speed, little enough for the caches
+  /// and scratch memory.
+  private static final int CHUNK_ROWS = 2048;
+
+  private final Backend backend;
+  private final Transformer model;
+  private final int sequences;
+  private final int tokens;
+  private final Arena arena = Arena.ofShared();
+  private final Tensor stream;
+  private final BlockForward forward;
+
+  /// @param tokens length of every sequence
+  public StreamingPass(Backend backend, Transformer model, int sequences, int tokens) {
+    this.backend = backend;
+    this.model = model;
+    this.sequences = sequences;
+    this.tokens = tokens;
+    this.stream =
+        backend.allocate(
+            arena,
+            DType.F32,
+            Math.multiplyExact((long) sequences, tokens),
+            model.config().hiddenSize());
+    this.forward = new BlockForward(backend, model.config());
+  }
+
+  /// Sequences that go through a block together.
+  public int batch() {
+    return Math.clamp(CHUNK_ROWS / Math.max(1, tokens), 1, sequences);
+  }
+
+  /// The residual stream; row `s * tokens + t` belongs to token `t` of sequence `s`.
+  public Tensor stream() {
+    return stream;
+  }
+
+  /// Fills the residual stream with the token embeddings.
+  public void embed(int[][] ids) {
+    try (Arena call = Arena.ofShared()) {
+      Tensor table = model.embedding(backend, call);
+      for (int s = 0; s < sequences; s++) {
+        Progress.checkCancelled();
+        backend.embed(table, Residents.ints(backend, call, ids[s]), sequence(s, s + 1));
+      }
+      backend.sync();
+    }
+  }
+
+  /// Sends every sequence through block `layer`.
+  public void block(int layer, LayerTap tap) {
+    try (Arena call = Arena.ofShared()) {
+      BlockWeights weights = model.block(backend, call, layer, Residence.F32);
+      block(weights, tap);
+    }
+  }
+
+  /// Sends every sequence through the given block.
+  public void block(BlockWeights weights, LayerTap tap) {
+    try (Arena call = Arena.ofShared()) {
+      Tensor positions = Residents.positions(backend, call, 0, tokens, batch());
+      for (int from = 0; from < sequences; from += batch()) {
+        Progress.checkCancelled();
+        int to = Math.min(sequences, from + batch());
+        Tensor rows = sequence(from, to);
+        tap.before(rows);
+        forward.run(weights, rows, positions.columns(0, rows.rows()), to - from, tap.activations());
+        tap.after(rows);
+        tap.progress(to, sequences);
+      }
+      backend.sync();
+    }
+  }
+
+  /// Rows of sequences `from` (inclusive) to `to` (exclusive).
+  public Tensor sequence(int from, int to) {
+    return stream.rows((long) from * tokens, (long) to * tokens);
+  }
+
+  /// What looks on while sequences pass a block.
+  public interface LayerTap {
+    LayerTap NONE = new LayerTap() {};
+
+    default BlockTap activations() {
+      return BlockTap.NONE;
+    }
+
+    /// The residual stream of the next sequences before the block.
+    default void before(Tensor stream) {}
+
+    /// The same after it.
+    default void after(Tensor stream) {}
+
+    default void progress(int done, int total) {}
+  }
+
+  @Override
+  public void close() {
+    backend.sync();
+    forward.close();
+    arena.close();
+  }
+}
