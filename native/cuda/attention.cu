@@ -25,6 +25,8 @@ Attention checked(const mg_tensor *q, const mg_tensor *k, const mg_tensor *v, co
   require_shape("k", k, p->batch * p->key_capacity, p->kv_heads * dk);
   require_shape("v", v, p->batch * p->key_capacity, v->cols);
   require_shape("out", out, q->rows, p->heads * dv);
+  if (p->keys > 1 << 30) fail(MG_EUNSUPPORTED, "%lld keys; 2^30 at most", (long long)p->keys);
+  if (p->window < 0) fail(MG_EINVAL, "window is %d; it must not be negative", p->window);
   if (p->batch > 65535) fail(MG_EUNSUPPORTED, "a batch of %lld; 65535 at most", (long long)p->batch);
   return {pointer<float>(q),
           k->data,

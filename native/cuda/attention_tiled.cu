@@ -3,6 +3,8 @@
 // the walk moves half the bytes. With SPLIT every operand is a sum of two bfloat16 (high and low part) and a product is three.
 #include "attention.cuh"
 
+#include <cfloat>
+
 namespace {
 
 constexpr float LOG2E = 1.4426950408889634f;
@@ -43,7 +45,7 @@ struct TileArgs {
   Attention a;
   const bf16 *k[2], *v[2]; // high and low
   int64_t padded_keys, first_sequence;
-  bool wide; // q may be read, and out written, two at a time
+  bool wide_q, wide; // q may be read four at a time; out written two at a time
 };
 
 __device__ inline unsigned shared_address(const void *p) {
@@ -83,8 +85,20 @@ __device__ inline unsigned pair(float x, float y) {
   const __nv_bfloat162 both = __floats2bfloat162_rn(x, y);
   return *reinterpret_cast<const unsigned *>(&both);
 }
+// 2^x; -infinity gives 0. Two units in the last place, which is all that the product with the values can use.
+__device__ inline float power_of_2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 __device__ inline float rest(float x) {
   return x - __bfloat162float(__float2bfloat16_rn(x));
+}
+
+// cap tanh(x / cap) log2(e), by tanh y = 1 - 2 / (1 + exp(2y)): the error is absolute, and so is what a softmax sees of it.
+__device__ inline float soft_capped(float x, float inverse_cap, float cap) {
+  return cap * (1 - __fdividef(2, 1 + power_of_2(x * inverse_cap)));
 }
 
 // D: padded head size. Each of WARPS warps owns MT tiles of 16 queries. KEYS: keys per step.
@@ -97,7 +111,7 @@ template <int D, int WARPS, int MT, int KEYS, bool SPLIT> struct Shape {
 
 template <int D, int WARPS, int MT, int KEYS, bool SPLIT> __global__ void __launch_bounds__(WARPS * 32) tile_kernel(TileArgs t) {
   using S = Shape<D, WARPS, MT, KEYS, SPLIT>;
-  constexpr int P = S::PITCH, PARTS = S::PARTS;
+  constexpr int P = S::PITCH, PARTS = S::PARTS, THREADS = WARPS * 32;
   extern __shared__ __align__(16) bf16 tiles[];
   bf16 *q_tile = tiles;                           // [PARTS, QUERIES, P]
   bf16 *k_tile = q_tile + PARTS * S::QUERIES * P; // [PARTS, KEYS, P]
@@ -116,40 +130,54 @@ template <int D, int WARPS, int MT, int KEYS, bool SPLIT> __global__ void __laun
   const auto fetch = [&](bf16 *tile, const bf16 *const(&source)[2], int index) {
 #pragma unroll
     for (int part = 0; part < PARTS; part++) {
-      const bf16 *from = source[part] + (packed * t.padded_keys + (int64_t)index * KEYS) * D;
+      const bf16 *from = source[part] + (packed * t.padded_keys + (int64_t)index * KEYS) * D + threadIdx.x * 8;
 #pragma unroll
-      for (int i = threadIdx.x; i < KEYS * D / 8; i += WARPS * 32) {
-        copy16(tile + (part * KEYS + i / (D / 8)) * P + i % (D / 8) * 8, from + i * 8);
+      for (int i = 0; i < (KEYS * D / 8 + THREADS - 1) / THREADS; i++) {
+        const int piece = threadIdx.x + i * THREADS;
+        if (KEYS * D / 8 % THREADS != 0 && piece >= KEYS * D / 8) break;
+        copy16(tile + (part * KEYS + piece / (D / 8)) * P + piece % (D / 8) * 8, from + i * THREADS * 8);
       }
     }
     copies_issued();
   };
   fetch(k_tile, t.k, first_tile);
 
-  // The scale goes into q; without soft-capping so does log2(e), for exp2.
+  // The scale goes into q; without soft-capping so does log2(e), for powers of 2. Several loads are under way at once.
   const float q_scale = a.softcap > 0 ? a.scale : a.scale * LOG2E;
-  for (int i = threadIdx.x; i < S::QUERIES * D / 2; i += WARPS * 32) {
-    const int r = i / (D / 2), c = i % (D / 2) * 2;
-    float x = 0, y = 0;
-    if (q0 + r < a.queries) {
+  constexpr int ROUND = 4, PIECES = S::QUERIES * D / 4;
+  for (int first = threadIdx.x; first < PIECES; first += ROUND * THREADS) {
+    float v[ROUND][4];
+#pragma unroll
+    for (int i = 0; i < ROUND; i++) {
+      const int piece = first + i * THREADS, r = piece / (D / 4), c = piece % (D / 4) * 4;
+      const bool there = piece < PIECES && q0 + r < a.queries;
       const float *row = a.q + (sequence * a.queries + q0 + r) * a.q_stride + (int64_t)head * a.dk + c;
-      if (t.wide && c + 1 < a.dk) {
-        const float2 both = *reinterpret_cast<const float2 *>(row);
-        x = both.x * q_scale;
-        y = both.y * q_scale;
+      if (t.wide_q) {
+        const float4 four = there && c < a.dk ? *reinterpret_cast<const float4 *>(row) : float4{0, 0, 0, 0};
+        v[i][0] = four.x, v[i][1] = four.y, v[i][2] = four.z, v[i][3] = four.w;
       } else {
-        if (c < a.dk) x = row[0] * q_scale;
-        if (c + 1 < a.dk) y = row[1] * q_scale;
+#pragma unroll
+        for (int j = 0; j < 4; j++) v[i][j] = there && c + j < a.dk ? row[j] : 0;
       }
     }
-    *reinterpret_cast<unsigned *>(q_tile + r * P + c) = pair(x, y);
-    if (SPLIT) *reinterpret_cast<unsigned *>(q_tile + (S::QUERIES + r) * P + c) = pair(rest(x), rest(y));
+#pragma unroll
+    for (int i = 0; i < ROUND; i++) {
+      const int piece = first + i * THREADS, r = piece / (D / 4), c = piece % (D / 4) * 4;
+      if (PIECES % (ROUND * THREADS) != 0 && piece >= PIECES) break;
+#pragma unroll
+      for (int j = 0; j < 4; j++) v[i][j] *= q_scale;
+      *reinterpret_cast<uint2 *>(q_tile + r * P + c) = {pair(v[i][0], v[i][1]), pair(v[i][2], v[i][3])};
+      if (SPLIT) {
+        *reinterpret_cast<uint2 *>(q_tile + (S::QUERIES + r) * P + c) = {pair(rest(v[i][0]), rest(v[i][1])),
+                                                                         pair(rest(v[i][2]), rest(v[i][3]))};
+      }
+    }
   }
 
   float out[MT][D / 8][4] = {};
-  float top[MT][2], total[MT][2] = {};
+  float base[MT][2], total[MT][2] = {}; // lowest instead of -infinity: a difference of two must not be a NaN
 #pragma unroll
-  for (int m = 0; m < MT; m++) top[m][0] = top[m][1] = -INFINITY;
+  for (int m = 0; m < MT; m++) base[m][0] = base[m][1] = -FLT_MAX;
 
   for (int tile = first_tile; tile <= last_tile; tile++) {
     copies_done();
@@ -185,52 +213,73 @@ template <int D, int WARPS, int MT, int KEYS, bool SPLIT> __global__ void __laun
       }
     }
 
-    const int64_t key0 = (int64_t)tile * KEYS;
+    const int key0 = tile * KEYS;
     const bool masked = key0 + KEYS - 1 > offset + q0 || (a.window > 0 && key0 < a.first_key(last));
+    if (a.softcap > 0) {
+      const float inverse_cap = 2 * LOG2E / a.softcap, cap = a.softcap * LOG2E;
 #pragma unroll
-    for (int m = 0; m < MT; m++) {
-      if (a.softcap > 0) {
+      for (int m = 0; m < MT; m++) {
 #pragma unroll
         for (int n = 0; n < KEYS / 8; n++) {
 #pragma unroll
-          for (int i = 0; i < 4; i++) s[m][n][i] = a.softcap * LOG2E * tanhf(s[m][n][i] / a.softcap);
+          for (int i = 0; i < 4; i++) s[m][n][i] = soft_capped(s[m][n][i], inverse_cap, cap);
         }
       }
+    }
+    float most[MT][2];
+#pragma unroll
+    for (int m = 0; m < MT; m++) {
       if (masked) {
 #pragma unroll
-        for (int n = 0; n < KEYS / 8; n++) {
+        for (int half = 0; half < 2; half++) {
+          const int position = (int)(offset + q0) + (warp * MT + m) * 16 + lane / 4 + half * 8;
+          const int lowest = a.window > 0 ? position - a.window + 1 : 0, key = key0 + lane % 4 * 2;
 #pragma unroll
-          for (int i = 0; i < 4; i++) {
-            const int64_t position = offset + q0 + (warp * MT + m) * 16 + lane / 4 + i / 2 * 8;
-            const int64_t key = key0 + n * 8 + lane % 4 * 2 + i % 2;
-            if (key > position || key < a.first_key(position)) s[m][n][i] = -INFINITY;
+          for (int n = 0; n < KEYS / 8; n++) {
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+              if (key + n * 8 + i > position || key + n * 8 + i < lowest) s[m][n][2 * half + i] = -INFINITY;
+            }
           }
         }
       }
 #pragma unroll
       for (int half = 0; half < 2; half++) { // rows lane / 4 and lane / 4 + 8 of the tile
-        float most = top[m][half];
+        float x = fmaxf(s[m][0][2 * half], s[m][0][2 * half + 1]);
 #pragma unroll
-        for (int n = 0; n < KEYS / 8; n++) most = fmaxf(most, fmaxf(s[m][n][2 * half], s[m][n][2 * half + 1]));
-        most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
-        most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
-        const float base = most == -INFINITY ? 0 : most; // nothing seen yet
-        const float factor = exp2f(top[m][half] - base);
-        top[m][half] = most;
-        float sum = 0;
+        for (int n = 1; n < KEYS / 8; n++) x = fmaxf(x, fmaxf(s[m][n][2 * half], s[m][n][2 * half + 1]));
+        x = fmaxf(x, __shfl_xor_sync(~0u, x, 1));
+        most[m][half] = fmaxf(x, __shfl_xor_sync(~0u, x, 2));
+      }
+    }
+    // The base of the powers need not be the maximum, only near it: move it, and with it all sums, when it is 2^8 behind.
+    bool behind = false;
 #pragma unroll
-        for (int n = 0; n < KEYS / 8; n++) {
+    for (int m = 0; m < MT; m++) behind |= most[m][0] > base[m][0] + 8 || most[m][1] > base[m][1] + 8;
+    if (__any_sync(~0u, behind)) {
 #pragma unroll
-          for (int i = 2 * half; i < 2 * half + 2; i++) {
-            s[m][n][i] = exp2f(s[m][n][i] - base);
-            sum += s[m][n][i];
+      for (int m = 0; m < MT; m++) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+          const float raised = fmaxf(base[m][half], most[m][half]), factor = power_of_2(base[m][half] - raised);
+          base[m][half] = raised;
+          total[m][half] *= factor;
+#pragma unroll
+          for (int n = 0; n < D / 8; n++) {
+            out[m][n][2 * half] *= factor;
+            out[m][n][2 * half + 1] *= factor;
           }
         }
-        total[m][half] = total[m][half] * factor + sum;
+      }
+    }
 #pragma unroll
-        for (int n = 0; n < D / 8; n++) {
-          out[m][n][2 * half] *= factor;
-          out[m][n][2 * half + 1] *= factor;
+    for (int m = 0; m < MT; m++) {
+#pragma unroll
+      for (int n = 0; n < KEYS / 8; n++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+          s[m][n][i] = power_of_2(s[m][n][i] - base[m][i / 2]);
+          total[m][i / 2] += s[m][n][i];
         }
       }
     }
@@ -337,8 +386,8 @@ template <int D, int WARPS, int MT, int KEYS, bool SPLIT> bool attend(mg_context
   bf16 *workspace = static_cast<bf16 *>(scratch(ctx, together * per_sequence));
 
   const int element = a.out_bf16 ? 2 : 4;
-  const bool wide = a.dk % 2 == 0 && a.dv % 2 == 0 && a.q_stride % 2 == 0 && a.out_stride % 2 == 0 &&
-                    reinterpret_cast<uintptr_t>(a.q) % 8 == 0 && reinterpret_cast<uintptr_t>(a.out) % (2 * element) == 0;
+  const bool wide_q = a.dk % 4 == 0 && a.q_stride % 4 == 0 && reinterpret_cast<uintptr_t>(a.q) % 16 == 0;
+  const bool wide = a.dv % 2 == 0 && a.out_stride % 2 == 0 && reinterpret_cast<uintptr_t>(a.out) % (2 * element) == 0;
   for (int64_t first = 0; first < a.batch; first += together) {
     const int64_t sequences = a.batch - first < together ? a.batch - first : together;
     const int64_t block = sequences * part;
@@ -354,7 +403,7 @@ template <int D, int WARPS, int MT, int KEYS, bool SPLIT> bool attend(mg_context
             {source(a.v, a.v_stride), a.v_stride, a.keys, padded_keys, a.key_capacity, sequences, a.kv_heads, a.dv,
              workspace + block, low_v},
             a.kv_bf16);
-    const TileArgs t{a, {workspace, low_k}, {workspace + block, low_v}, padded_keys, first, wide};
+    const TileArgs t{a, {workspace, low_k}, {workspace + block, low_v}, padded_keys, first, wide_q, wide};
     const dim3 grid((unsigned)ceil_div(a.queries, S::QUERIES), (unsigned)a.heads, (unsigned)sequences);
     kernel<<<grid, WARPS * 32, S::BYTES, ctx->stream>>>(t);
     launched();
@@ -368,9 +417,9 @@ template <int D, int WARPS, int MT, int KEYS, bool SPLIT> bool attend(mg_context
 bool attend_tiled(mg_context *ctx, const Attention &a, bool precise) {
   const int dim = a.dk > a.dv ? a.dk : a.dv;
   if (precise) {
-    if (dim <= 64) return attend<64, 8, 1, 32, true>(ctx, a);
-    if (dim <= 96) return attend<96, 8, 1, 32, true>(ctx, a);
-    if (dim <= 128) return attend<128, 8, 1, 32, true>(ctx, a);
+    if (dim <= 64) return attend<64, 4, 1, 32, true>(ctx, a);
+    if (dim <= 96) return attend<96, 4, 1, 32, true>(ctx, a);
+    if (dim <= 128) return attend<128, 4, 1, 32, true>(ctx, a);
     return dim <= 256 && attend<256, 4, 1, 16, true>(ctx, a);
   }
   if (dim <= 64) return attend<64, 4, 2, 64, false>(ctx, a);

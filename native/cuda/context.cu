@@ -116,6 +116,9 @@ void require(const char *name, const mg_tensor *x, std::initializer_list<int32_t
     }
   }
   if (!x->data && !empty(x)) fail(MG_EINVAL, "%s has no data", name);
+  const int piece = block_shape(x->dtype).bytes, start = piece & -piece; // what kernels may load at once
+  if (reinterpret_cast<uintptr_t>(x->data) % (start < 16 ? start : 16) != 0)
+    fail(MG_EINVAL, "%s must start on %d bytes", name, start);
 }
 
 void require_shape(const char *name, const mg_tensor *x, int64_t rows, int64_t cols) {

@@ -127,30 +127,39 @@ struct Accumulate {
 
 // ---- column energies ------------------------------------------------------------------------------------------------
 
-// Block (x: 32 columns, y: a share of the rows), 32 x 8 threads; partial sums [shares, cols].
+// Block (x: 32 V columns, y: a share of the rows), 32 x 8 threads; partial sums [shares, cols].
+template <int V>
 __global__ void __launch_bounds__(256)
     energy_kernel(const float *x, int64_t rows, int64_t cols, int64_t stride, double *partial) {
-  __shared__ double shared[8][33];
-  const int64_t col = (int64_t)blockIdx.x * 32 + threadIdx.x;
+  __shared__ double shared[8][32 * V];
+  const int64_t col = ((int64_t)blockIdx.x * 32 + threadIdx.x) * V;
   const int64_t share = ceil_div(rows, gridDim.y), begin = blockIdx.y * share;
   const int64_t end = begin + share < rows ? begin + share : rows;
-  double sum = 0;
+  double sum[V] = {};
   if (col < cols) {
     for (int64_t row = begin + threadIdx.y; row < end; row += 8 * 4) {
-      float part = 0;
+      float v[4][V] = {}, part[V] = {};
 #pragma unroll
       for (int i = 0; i < 4; i++) {
-        const float v = row + 8 * i < end ? x[(row + 8 * i) * stride + col] : 0;
-        part += v * v;
+        if (row + 8 * i < end) load<V>(x + (row + 8 * i) * stride + col, v[i]);
       }
-      sum += part;
+#pragma unroll
+      for (int j = 0; j < V; j++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) part[j] += v[i][j] * v[i][j];
+        sum[j] += part[j];
+      }
     }
   }
-  shared[threadIdx.y][threadIdx.x] = sum;
+#pragma unroll
+  for (int j = 0; j < V; j++) shared[threadIdx.y][threadIdx.x * V + j] = sum[j];
   __syncthreads();
   if (threadIdx.y != 0 || col >= cols) return;
-  for (int i = 1; i < 8; i++) sum += shared[i][threadIdx.x];
-  partial[blockIdx.y * cols + col] = sum;
+#pragma unroll
+  for (int j = 0; j < V; j++) {
+    for (int i = 1; i < 8; i++) sum[j] += shared[i][threadIdx.x * V + j];
+    partial[blockIdx.y * cols + col + j] = sum[j];
+  }
 }
 
 __global__ void __launch_bounds__(256) add_partial_kernel(const double *partial, int shares, int64_t cols, double *out) {
@@ -283,12 +292,17 @@ int32_t mg_column_energy(mg_context *ctx, const mg_tensor *x, mg_tensor *e) {
     require("x", x, {MG_F32});
     require_vector("e", e, MG_F64, x->cols);
     if (empty(x)) return;
-    const int64_t column_blocks = ceil_div(x->cols, 32);
-    const int64_t wanted = ceil_div((int64_t)ctx->multiprocessors * 16, column_blocks), most = ceil_div(x->rows, 32);
+    const bool vector = x->cols % 4 == 0 && aligned(x, 16);
+    const int64_t column_blocks = ceil_div(x->cols, vector ? 128 : 32);
+    const int64_t wanted = ceil_div((int64_t)ctx->multiprocessors * 8, column_blocks), most = ceil_div(x->rows, 32);
     const int shares = (int)(wanted < most ? wanted : most);
     double *partial = static_cast<double *>(scratch(ctx, (int64_t)sizeof(double) * shares * x->cols));
-    energy_kernel<<<dim3((unsigned)column_blocks, (unsigned)shares), dim3(32, 8), 0, ctx->stream>>>(pointer<float>(x), x->rows,
-                                                                                                    x->cols, x->stride, partial);
+    const dim3 grid((unsigned)column_blocks, (unsigned)shares), block(32, 8);
+    if (vector) {
+      energy_kernel<4><<<grid, block, 0, ctx->stream>>>(pointer<float>(x), x->rows, x->cols, x->stride, partial);
+    } else {
+      energy_kernel<1><<<grid, block, 0, ctx->stream>>>(pointer<float>(x), x->rows, x->cols, x->stride, partial);
+    }
     launched();
     add_partial_kernel<<<(unsigned)ceil_div(x->cols, 256), 256, 0, ctx->stream>>>(partial, shares, x->cols, pointer<double>(e));
     launched();

@@ -505,7 +505,13 @@ void test_formats() {
         Mat y(rows, cols, to, l.gap, l.shift);
         y.poison();
         OK(mg_cast(ctx, q, y));
-        judge("cast of blocks", text({b.dtype, to, l.gap}), y, value, to == MG_BF16 ? 4e-3 : to == MG_F16 ? 5e-4 : 2e-7);
+        judge(to == MG_BF16  ? "cast of blocks to BF16"
+              : to == MG_F16 ? "cast of blocks to F16"
+                             : "cast of blocks",
+              text({b.dtype, to, l.gap}), y, value,
+              to == MG_BF16  ? 4e-3
+              : to == MG_F16 ? 5e-4
+                             : 2e-7);
       }
       Mat ids(1, 9, MG_I32), out(9, cols, MG_F32, l.gap, l.shift);
       ids.ids(rows), out.poison();
@@ -917,20 +923,15 @@ void time_kernels() {
   }
 }
 
-void time_attention() {
-  const AttentionCase cases[] = {
-      {2, 2048, 2048, 2048, 32, 32, 128, 128, 0, 0, 1}, {2, 2048, 2048, 2048, 32, 32, 128, 128, 0, 0, 8},
-      {2, 2048, 2048, 2048, 32, 8, 128, 128, 0, 0, 1},  {2, 2048, 2048, 2048, 32, 32, 90, 84, 0, 0, 1},
-      {4, 2048, 2048, 2048, 9, 3, 64, 64, 0, 0, 1},     {32, 1, 1024, 1024, 32, 32, 128, 128, 0, 0, 1},
-      {32, 1, 1024, 1024, 32, 8, 128, 128, 0, 0, 1},    {1, 1, 1024, 1024, 32, 32, 128, 128, 0, 0, 1}};
+void time_attention(const std::vector<AttentionCase> &cases) {
   for (const AttentionCase &c : cases) {
     for (int kv : {MG_F32, MG_BF16}) {
       if (kv == MG_BF16 && c.queries > 1) continue;
       Mat q(c.batch * c.queries, c.heads * c.dk), out(c.batch * c.queries, c.heads * c.dv);
       Mat k(c.batch * c.capacity, c.kv_heads * c.dk, kv), v(c.batch * c.capacity, c.kv_heads * c.dv, kv);
-      spread(k), spread(v);
-      q.random(c.spread);
-      k.down(), v.down();
+      spread(q), spread(k), spread(v);
+      OK(mg_scale(ctx, (float)c.spread, 0, q));
+      q.down(), k.down(), v.down();
       const float scale = (float)(1 / sqrt(c.dk));
       const mg_attention_params params = params_of(c, scale);
       for (int precision : {MG_PRECISE, MG_FAST}) {
@@ -961,6 +962,20 @@ void time_attention() {
   OK(mg_set_precision(ctx, MG_PRECISE));
 }
 
+void time_prefill() {
+  time_attention({{2, 2048, 2048, 2048, 32, 32, 128, 128, 0, 0, 1},
+                  {2, 2048, 2048, 2048, 32, 32, 128, 128, 0, 0, 8},
+                  {2, 2048, 2048, 2048, 32, 8, 128, 128, 0, 0, 1},
+                  {2, 2048, 2048, 2048, 32, 32, 90, 84, 0, 0, 1},
+                  {4, 2048, 2048, 2048, 9, 3, 64, 64, 0, 0, 1}});
+}
+
+void time_decoding() {
+  time_attention({{32, 1, 1024, 1024, 32, 32, 128, 128, 0, 0, 1},
+                  {32, 1, 1024, 1024, 32, 8, 128, 128, 0, 0, 1},
+                  {1, 1, 1024, 1024, 32, 32, 128, 128, 0, 0, 1}});
+}
+
 } // namespace
 
 // Arguments: parts of the names of what to run, by default all tests; "time" for the times.
@@ -987,7 +1002,8 @@ int main(int argc, char **argv) {
                                                        {"statistics", test_statistics},
                                                        {"attention", test_attention},
                                                        {"time kernels", time_kernels},
-                                                       {"time attention", time_attention}};
+                                                       {"time prefill", time_prefill},
+                                                       {"time decoding", time_decoding}};
   int ran = 0;
   for (const auto &[name, part] : parts) {
     bool wanted = argc == 1 && strncmp(name, "time", 4) != 0;
