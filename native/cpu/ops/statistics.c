@@ -1,0 +1,35 @@
+#include "check.h"
+
+int32_t mg_column_energy(mg_context *ctx, const mg_tensor *x, mg_tensor *e) {
+  MG_TRY(mg_check(ctx, "x", x, MG_IS_F32));
+  MG_TRY(mg_check_shape(ctx, "e", e, MG_IS_F64, 1, x->cols));
+  if (mg_empty(x)) return MG_OK;
+  int64_t slabs = (x->rows + MG_ENERGY_ROWS - 1) / MG_ENERGY_ROWS, blocks = (x->cols + MG_ENERGY_COLS - 1) / MG_ENERGY_COLS;
+  double *sums = mg_space_get(ctx, MG_SPACE_PARTIALS, slabs * x->cols * (int64_t)sizeof *sums);
+  if (!sums) return mg_fail(ctx, MG_ENOMEM, "no memory for %lld partial sums", (long long)(slabs * x->cols));
+  mg_energy_args args = {.x = x->data, .stride = x->stride, .rows = x->rows, .cols = x->cols, .out = sums};
+  MG_TRY(mg_run(ctx, ctx->kernels->energy, &args, slabs * blocks, 1, 0));
+  double *energy = e->data;
+  for (int64_t s = 0; s < slabs; s++) {
+    for (int64_t j = 0; j < x->cols; j++) energy[j] += sums[s * x->cols + j];
+  }
+  return MG_OK;
+}
+
+int32_t mg_block_influence(mg_context *ctx, const mg_tensor *x, const mg_tensor *y, mg_tensor *acc) {
+  MG_TRY(mg_check(ctx, "x", x, MG_IS_F32));
+  MG_TRY(mg_check_shape(ctx, "y", y, MG_IS_F32, x->rows, x->cols));
+  MG_TRY(mg_check_shape(ctx, "acc", acc, MG_IS_F64, 1, 3));
+  if (mg_empty(x)) return MG_OK;
+  double *rows = mg_space_get(ctx, MG_SPACE_PARTIALS, 2 * x->rows * (int64_t)sizeof *rows), *sum = acc->data;
+  if (!rows) return mg_fail(ctx, MG_ENOMEM, "no memory for %lld rows", (long long)x->rows);
+  mg_influence_args args = {
+      .x = x->data, .y = y->data, .x_stride = x->stride, .y_stride = y->stride, .cols = x->cols, .out = rows};
+  MG_TRY(mg_run(ctx, ctx->kernels->influence, &args, x->rows, mg_row_grain(x->cols), 0));
+  for (int64_t i = 0; i < x->rows; i++) {
+    sum[0] += rows[2 * i];
+    sum[1] += rows[2 * i + 1];
+  }
+  sum[2] += (double)x->rows;
+  return MG_OK;
+}
