@@ -13,9 +13,12 @@
  *             stride == cols. Pointers are borrowed for the duration of the call (until mg_sync on CUDA). Outputs must not
  *             overlap inputs unless the function says "in place".
  * Residence   The CPU library takes host pointers. The CUDA library takes device pointers from mg_alloc everywhere, except
- *             mg_copy, which takes both.
+ *             mg_copy, which takes both. Memory may be used on another context of its device after an mg_wait or mg_sync.
+ *             mg_copy returns before it has read memory of mg_host_alloc: leave that unchanged until mg_sync.
  * Checks      Every function checks dtypes and that shapes agree, and returns MG_EINVAL with a sentence in mg_last_error. It
- *             cannot check that a pointer is valid for the stated shape: the caller must (the Java binding does).
+ *             cannot check that a pointer is valid for the stated shape: the caller must (the Java binding does). Ids in a
+ *             tensor (embed, nll, gather_columns) are checked too; CUDA reports a bad one from the next call that waits.
+ * bfloat16    Where a comment says "F32*", the CUDA library also takes BF16; the CPU library need not (MG_EUNSUPPORTED).
  * Zero sizes  A call with zero rows or zero columns is valid and does nothing.
  * Arithmetic  Activations are float32 and sums inside a kernel are float32 unless stated; statistics (gram, energies,
  *             influence, nll sums) accumulate in float64. Results do not depend on the number of threads.
@@ -68,6 +71,12 @@ typedef enum {
   MG_Q5_K = 22, /* 256, 176 */
   MG_Q6_K = 23  /* 256, 210 */
 } mg_dtype;
+
+/*
+ * MG_PRECISE: products inside a kernel have about float32's accuracy. MG_FAST allows bfloat16 operands with float32 sums where
+ * that is faster: relative errors of 1e-3 to 1e-2.
+ */
+typedef enum { MG_PRECISE = 0, MG_FAST = 1 } mg_precision;
 
 typedef enum { MG_SILU = 0, MG_GELU = 1, MG_GELU_TANH = 2, MG_RELU = 3, MG_IDENTITY = 4 } mg_act;
 
@@ -127,6 +136,25 @@ MG_API int32_t mg_copy(mg_context *ctx, void *dst, const void *src, int64_t byte
 MG_API int32_t mg_fill_zero(mg_context *ctx, mg_tensor *x);
 MG_API int32_t mg_sync(mg_context *ctx);
 
+/* Host memory that copies to the device can read while the host goes on (pinned on CUDA); 64-byte aligned. */
+MG_API int32_t mg_host_alloc(mg_context *ctx, int64_t bytes, void **out);
+MG_API int32_t mg_host_free(mg_context *ctx, void *data);
+
+/* Bytes that mg_alloc can still give, and that the device (or machine) has. */
+MG_API int32_t mg_memory(mg_context *ctx, int64_t *free_bytes, int64_t *total_bytes);
+
+/* The CUstream on which ctx works, for libraries that must work in the same order; NULL on the CPU. */
+MG_API int32_t mg_stream(mg_context *ctx, void **out);
+
+/*
+ * What ctx does from now on starts after all that was asked of `other` so far; neither call nor host waits. For two contexts of
+ * one device: upload on one while the other computes. On the CPU everything asked is done, so this does nothing.
+ */
+MG_API int32_t mg_wait(mg_context *ctx, mg_context *other);
+
+/* An mg_precision, from the next call on; MG_PRECISE at first. It concerns mg_attention on CUDA. */
+MG_API int32_t mg_set_precision(mg_context *ctx, int32_t precision);
+
 /* ---- element-wise and row-wise ------------------------------------------------------------------------------------- */
 
 /* dst = src converted; same rows and cols. From any dtype but I32 to F32, F64, BF16 or F16; round to nearest even; a NaN stays a NaN. */
@@ -141,10 +169,10 @@ MG_API int32_t mg_count_nonfinite(mg_context *ctx, const mg_tensor *x, int64_t *
 /* out[i] = table[ids[i]] as F32; ids is I32 [1, N]; table any dtype but I32. An id outside the table is MG_EINVAL. */
 MG_API int32_t mg_embed(mg_context *ctx, const mg_tensor *table, const mg_tensor *ids, mg_tensor *out);
 
-/* y = x / sqrt(mean(x^2) + eps) * w per row; w F32 [1, d] or NULL. In place allowed. */
+/* y = x / sqrt(mean(x^2) + eps) * w per row; x F32, y F32*, w F32 [1, d] or NULL. In place allowed. */
 MG_API int32_t mg_rms_norm(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, float eps, mg_tensor *y);
 
-/* y = (x - mean) / sqrt(var + eps) * w + b per row; w, b F32 [1, d] or NULL. In place allowed. */
+/* y = (x - mean) / sqrt(var + eps) * w + b per row; x F32, y F32*, w, b F32 [1, d] or NULL. In place allowed. */
 MG_API int32_t mg_layer_norm(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, const mg_tensor *b, float eps, mg_tensor *y);
 
 /*
@@ -154,10 +182,10 @@ MG_API int32_t mg_layer_norm(mg_context *ctx, const mg_tensor *x, const mg_tenso
  */
 MG_API int32_t mg_rope(mg_context *ctx, mg_tensor *x, const mg_tensor *positions, const mg_tensor *freqs, int32_t heads);
 
-/* Tiled, online softmax; never materialises queries x keys. All F32. */
+/* Tiled, online softmax; never materialises queries x keys. q F32, k and v F32* (the same), out F32*. */
 MG_API int32_t mg_attention(mg_context *ctx, const mg_tensor *q, const mg_tensor *k, const mg_tensor *v, const mg_attention_params *params, mg_tensor *out);
 
-/* y = act(gate) * up, element-wise. In place (y == gate or y == up) allowed. */
+/* y = act(gate) * up, element-wise; gate and up F32* (the same), y F32*. In place (y == gate or y == up) allowed. */
 MG_API int32_t mg_gated_activation(mg_context *ctx, const mg_tensor *gate, const mg_tensor *up, int32_t act, mg_tensor *y);
 
 /* x = act(x) in place. */
@@ -195,6 +223,12 @@ MG_API int32_t mg_kl_divergence(mg_context *ctx, const mg_tensor *p, const mg_te
 
 /* c += xᵀ x, x F32 [N, n], c [n, n]: the lower triangle only; what is above the diagonal is not touched. */
 MG_API int32_t mg_gram(mg_context *ctx, const mg_tensor *x, mg_tensor *c);
+
+/*
+ * c += x, x F32 [n, m], c [n, m]; with lower != 0 (n = m) the lower triangle only, nothing above it is read or written. Adds
+ * what a float32 product of a chunk of tokens gave to the float64 statistics.
+ */
+MG_API int32_t mg_accumulate(mg_context *ctx, const mg_tensor *x, int32_t lower, mg_tensor *c);
 
 /* c += xᵀ y, x F32 [N, n], y F32 [N, m], c [n, m]. */
 MG_API int32_t mg_cross_gram(mg_context *ctx, const mg_tensor *x, const mg_tensor *y, mg_tensor *c);

@@ -1,0 +1,111 @@
+// y = x wᵀ for few rows of x: the weights are read once, so the time is that of reading them.
+#include "formats.cuh"
+
+namespace {
+
+struct LinearArgs {
+  const float *x;
+  const uint8_t *w;
+  const float *bias;
+  float *y;
+  int64_t x_stride, w_pitch, y_stride, in, out;
+};
+
+constexpr int WARPS = 4;
+
+// A warp computes OUTS neighbouring outputs for ROWS rows of x; a lane takes 8 inputs at a time.
+template <class Format, bool ALIGNED, int ROWS, int OUTS>
+__global__ void __launch_bounds__(WARPS * 32) linear_kernel(LinearArgs a) {
+  const int lane = threadIdx.x % 32;
+  const int64_t first = ((int64_t)blockIdx.x * WARPS + threadIdx.x / 32) * OUTS;
+  if (first >= a.out) return;
+  float sum[OUTS][ROWS] = {};
+  const uint8_t *w[OUTS];
+#pragma unroll
+  for (int o = 0; o < OUTS; o++) w[o] = a.w + (first + o < a.out ? first + o : first) * a.w_pitch;
+
+#pragma unroll 4 / OUTS
+  for (int64_t col = lane * 8; col < a.in; col += 32 * 8) {
+    const int count = ALIGNED || a.in - col >= 8 ? 8 : (int)(a.in - col);
+    float weight[OUTS][8];
+#pragma unroll
+    for (int o = 0; o < OUTS; o++) Format::template load8<ALIGNED>(w[o], col, count, weight[o]);
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+      float x[8];
+      Plain<float>::load8<ALIGNED>(reinterpret_cast<const uint8_t *>(a.x + r * a.x_stride), col, count, x);
+#pragma unroll
+      for (int o = 0; o < OUTS; o++) {
+#pragma unroll
+        for (int i = 0; i < 8; i++) sum[o][r] += weight[o][i] * x[i];
+      }
+    }
+  }
+#pragma unroll
+  for (int o = 0; o < OUTS; o++) {
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+      const float total = warp_reduce(sum[o][r], Sum());
+      if (lane == 0 && first + o < a.out) a.y[r * a.y_stride + first + o] = total + (a.bias ? a.bias[first + o] : 0);
+    }
+  }
+}
+
+template <class Format, int ROWS> void launch(mg_context *ctx, const LinearArgs &a, bool vector) {
+  constexpr int OUTS = ROWS <= 2 ? 1 : 2; // x is read from the cache once for all of them
+  const unsigned grid = (unsigned)ceil_div(a.out, WARPS * OUTS);
+  if (vector) {
+    linear_kernel<Format, true, ROWS, OUTS><<<grid, WARPS * 32, 0, ctx->stream>>>(a);
+  } else {
+    linear_kernel<Format, false, ROWS, OUTS><<<grid, WARPS * 32, 0, ctx->stream>>>(a);
+  }
+  launched();
+}
+
+} // namespace
+
+int32_t mg_linear(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, const mg_tensor *bias, mg_tensor *y) {
+  return guarded(ctx, "linear", [&] {
+    require("x", x, {MG_F32});
+    require("w", w, {MG_F32, MG_BF16, MG_F16, MG_Q4_0, MG_Q4_1, MG_Q5_0, MG_Q5_1, MG_Q8_0, MG_Q4_K, MG_Q5_K, MG_Q6_K});
+    require("y", y, {MG_F32});
+    require_shape("w", w, y->cols, x->cols);
+    require_shape("y", y, x->rows, w->rows);
+    if (bias) require_vector("bias", bias, MG_F32, y->cols);
+    if (empty(y)) return;
+    const bool vector = x->cols % 8 == 0 && aligned(x, 16) && (is_quantised(w->dtype) || aligned(w, 16));
+    LinearArgs a{pointer<float>(x),
+                 pointer<uint8_t>(w),
+                 bias ? pointer<float>(bias) : nullptr,
+                 pointer<float>(y),
+                 x->stride,
+                 pitch(w),
+                 y->stride,
+                 x->cols,
+                 y->cols};
+    with_format(w->dtype, [&](auto format) {
+      using Format = decltype(format);
+      if constexpr (!std::is_same_v<Format, Plain<double>>) {
+        for (int64_t left = x->rows; left > 0;) {
+          const int rows = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+          switch (rows) {
+          case 8:
+            launch<Format, 8>(ctx, a, vector);
+            break;
+          case 4:
+            launch<Format, 4>(ctx, a, vector);
+            break;
+          case 2:
+            launch<Format, 2>(ctx, a, vector);
+            break;
+          default:
+            launch<Format, 1>(ctx, a, vector);
+          }
+          left -= rows;
+          a.x += rows * a.x_stride;
+          a.y += rows * a.y_stride;
+        }
+      }
+    });
+  });
+}
