@@ -1,7 +1,6 @@
 package org.modegpt.backend;
 
-/// Parameters of {@link Backend#attention}; the fields are those of `mg_attention_params` in
-/// `modegpt.h`.
+/// Parameters of {@link Backend#attention}; the fields are those of `mg_attention_params` in `modegpt.h`.
 ///
 /// @param keyCapacity rows between the keys of consecutive sequences (at least `keys`)
 /// @param window 0 for full causal attention, else the number of last keys a query sees

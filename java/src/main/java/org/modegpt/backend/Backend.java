@@ -5,15 +5,13 @@ import org.jspecify.annotations.Nullable;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// Everything the engine computes, on one device. Shapes, units and formulas of the kernels are
-/// those of the function of the same name in `native/include/modegpt.h`; the dense linear algebra
-/// at the end is documented here.
+/// Everything the engine computes, on one device. Shapes, units and formulas of the kernels are those of the function of the
+/// same name in `native/include/modegpt.h`; the dense linear algebra at the end is documented here.
 ///
-/// A backend is one serial stream and not thread-safe: use one per thread (they share nothing but
-/// the machine). Tensors passed to it must have been allocated by it or, for a backend with {@link
-/// #unifiedMemory()}, be any host tensor. Outputs are arguments, so callers own all memory. Bad
-/// arguments are {@link IllegalArgumentException} before anything is computed; a failing device is
-/// {@link BackendException}.
+/// A backend is one serial stream and not thread-safe: use one per thread (they share nothing but the machine). Tensors passed
+/// to it must have been allocated by it or, for a backend with {@link #unifiedMemory()}, be any host tensor. Outputs are
+/// arguments, so callers own all memory. Bad arguments are {@link IllegalArgumentException} before anything is computed; a
+/// failing device is {@link BackendException}.
 public interface Backend extends AutoCloseable {
 
   /// `cpu`, `cuda:0` or `reference`.
@@ -86,39 +84,29 @@ public interface Backend extends AutoCloseable {
 
   // ---- dense linear algebra
 
-  /// `y = x wᵀ (+ bias)`: x F32 [N, in], w [out, in] of any float or quantised dtype, y F32 [N,
-  /// out]. Chooses between the memory-bound kernel (few rows) and GEMM.
+  /// `y = x wᵀ (+ bias)`: x F32 [N, in], w [out, in] of any float or quantised dtype, y F32 [N, out]. Chooses between the
+  /// memory-bound kernel (few rows) and GEMM.
   void linear(Tensor x, Tensor w, @Nullable Tensor bias, Tensor y);
 
   /// `c = alpha * op(a) op(b) + beta * c`; all F32 or all F64.
-  void gemm(
-      boolean transposeA,
-      boolean transposeB,
-      double alpha,
-      Tensor a,
-      Tensor b,
-      double beta,
-      Tensor c);
+  void gemm(boolean transposeA, boolean transposeB, double alpha, Tensor a, Tensor b, double beta, Tensor c);
 
-  /// Lower Cholesky factor of a symmetric F64 matrix in place; reads and writes the lower triangle
-  /// only. Returns 0, or the 1-based order of the first leading minor that is not positive definite
-  /// (the contents are then undefined).
+  /// Lower Cholesky factor of a symmetric F64 matrix in place; reads and writes the lower triangle only. Returns 0, or the
+  /// 1-based order of the first leading minor that is not positive definite (the contents are then undefined).
   long cholesky(Tensor a);
 
-  /// Solves `op(L) X = B` (left) or `X op(L) = B` (right) in place of `b`; `l` is lower triangular;
-  /// F64.
+  /// Solves `op(L) X = B` (left) or `X op(L) = B` (right) in place of `b`; `l` is lower triangular; F64.
   void triangularSolve(Tensor l, boolean left, boolean transpose, Tensor b);
 
-  /// Replaces the lower triangle of `l` with that of its inverse; F64. `l` must have a non-zero
-  /// diagonal.
+  /// Replaces the lower triangle of `l` with that of its inverse; F64. `l` must have a non-zero diagonal.
   void triangularInverse(Tensor l);
 
-  /// Eigenvalues (ascending, `values` F64 [1, n]) and eigenvectors (row i of `a` belongs to value
-  /// i) of a symmetric F64 matrix; reads the lower triangle.
+  /// Eigenvalues (ascending, `values` F64 [1, n]) and eigenvectors (row i of `a` belongs to value i) of a symmetric F64 matrix;
+  /// reads the lower triangle.
   void symmetricEigen(Tensor a, Tensor values);
 
-  /// Thin singular value decomposition `a = u diag(s) vt`, F64: a [m, n] (destroyed), u [m, k], s
-  /// [1, k] descending, vt [k, n], k = min(m, n).
+  /// Thin singular value decomposition `a = u diag(s) vt`, F64: a [m, n] (destroyed), u [m, k], s [1, k] descending,
+  /// vt [k, n], k = min(m, n).
   void svd(Tensor a, Tensor u, Tensor s, Tensor vt);
 
   @Override

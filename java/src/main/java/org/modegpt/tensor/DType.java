@@ -2,9 +2,8 @@ package org.modegpt.tensor;
 
 import java.util.Locale;
 
-/// Element types. `code` is the number of the same name in `native/include/modegpt.h`. Quantised
-/// types are blocks of `blockLength` elements in `blockBytes` bytes, as GGUF lays them out; plain
-/// types are blocks of one element.
+/// Element types. `code` is the number of the same name in `native/include/modegpt.h`. Quantised types are blocks of
+/// `blockLength` elements in `blockBytes` bytes, as GGUF lays them out; plain types are blocks of one element.
 public enum DType {
   F32(0, 1, 4),
   F64(1, 1, 8),
@@ -49,8 +48,7 @@ public enum DType {
   /// Bytes that `elements` consecutive elements take; `elements` must be whole blocks.
   public long bytes(long elements) {
     if (elements < 0 || elements % blockLength != 0) {
-      throw new IllegalArgumentException(
-          elements + " elements are not whole " + this + " blocks of " + blockLength);
+      throw new IllegalArgumentException(elements + " elements are not whole " + this + " blocks of " + blockLength);
     }
     return Math.multiplyExact(elements / blockLength, blockBytes);
   }

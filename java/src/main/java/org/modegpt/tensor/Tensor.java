@@ -9,26 +9,22 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 
-/// A row-major matrix over native memory: an immutable view that does not own its memory (the arena
-/// that allocated the segment does). A vector is a matrix of one row. `stride` is the distance
-/// between rows in elements.
+/// A row-major matrix over native memory: an immutable view that does not own its memory (the arena that allocated the
+/// segment does). A vector is a matrix of one row. `stride` is the distance between rows in elements.
 ///
-/// The constructor is the one place that checks bounds: a host tensor never spans more bytes than
-/// its segment has, and views are checked against their parent, so kernels may trust shapes. Device
-/// tensors carry a segment of size zero: reading them from Java throws, and their size was checked
-/// where the device memory was allocated.
+/// The constructor is the one place that checks bounds: a host tensor never spans more bytes than its segment has, and
+/// views are checked against their parent, so kernels may trust shapes. Device tensors carry a segment of size zero:
+/// reading them from Java throws, and their size was checked where the device memory was allocated.
 ///
 /// @param data native memory (never a heap segment); element `(0, 0)` is at its start
 /// @param onDevice whether `data` is an address in accelerator memory
-public record Tensor(
-    DType dtype, long rows, long cols, long stride, MemorySegment data, boolean onDevice) {
+public record Tensor(DType dtype, long rows, long cols, long stride, MemorySegment data, boolean onDevice) {
 
   public Tensor {
     Objects.requireNonNull(dtype, "dtype");
     Objects.requireNonNull(data, "data");
     if (rows < 0 || cols < 0 || stride < cols) {
-      throw new IllegalArgumentException(
-          "bad shape: " + rows + " x " + cols + ", stride " + stride);
+      throw new IllegalArgumentException("bad shape: " + rows + " x " + cols + ", stride " + stride);
     }
     if (dtype.quantised() && stride != cols) {
       throw new IllegalArgumentException("a " + dtype + " tensor cannot have a row stride");
@@ -39,15 +35,7 @@ public record Tensor(
     long bytes = span(dtype, rows, cols, stride);
     if (!onDevice && bytes > data.byteSize()) {
       throw new IllegalArgumentException(
-          rows
-              + " x "
-              + cols
-              + " "
-              + dtype
-              + " needs "
-              + bytes
-              + " bytes, the segment has "
-              + data.byteSize());
+          rows + " x " + cols + " " + dtype + " needs " + bytes + " bytes, the segment has " + data.byteSize());
     }
   }
 
@@ -92,13 +80,7 @@ public record Tensor(
   /// Rows `from` (inclusive) to `to` (exclusive), sharing memory.
   public Tensor rows(long from, long to) {
     Objects.checkFromToIndex(from, to, rows);
-    return new Tensor(
-        dtype,
-        to - from,
-        cols,
-        stride,
-        slice(Math.multiplyExact(from, dtype.bytes(stride))),
-        onDevice);
+    return new Tensor(dtype, to - from, cols, stride, slice(Math.multiplyExact(from, dtype.bytes(stride))), onDevice);
   }
 
   /// Columns `from` (inclusive) to `to` (exclusive), sharing memory; not for quantised types.
@@ -120,8 +102,7 @@ public record Tensor(
   /// The same memory as another shape; needs a contiguous tensor.
   public Tensor reshape(long newRows, long newCols) {
     if (stride != cols || Math.multiplyExact(newRows, newCols) != elements()) {
-      throw new IllegalArgumentException(
-          "cannot view " + rows + " x " + cols + " as " + newRows + " x " + newCols);
+      throw new IllegalArgumentException("cannot view " + rows + " x " + cols + " as " + newRows + " x " + newCols);
     }
     return new Tensor(dtype, newRows, newCols, newCols, data, onDevice);
   }
@@ -179,8 +160,7 @@ public record Tensor(
     require(DType.F32);
     float[] out = new float[Math.toIntExact(elements())];
     for (long i = 0; i < rows; i++) {
-      MemorySegment.copy(
-          data, JAVA_FLOAT_UNALIGNED, i * stride * 4, out, Math.toIntExact(i * cols), (int) cols);
+      MemorySegment.copy(data, JAVA_FLOAT_UNALIGNED, i * stride * 4, out, Math.toIntExact(i * cols), (int) cols);
     }
     return out;
   }
@@ -190,8 +170,7 @@ public record Tensor(
     require(DType.F64);
     double[] out = new double[Math.toIntExact(elements())];
     for (long i = 0; i < rows; i++) {
-      MemorySegment.copy(
-          data, JAVA_DOUBLE_UNALIGNED, i * stride * 8, out, Math.toIntExact(i * cols), (int) cols);
+      MemorySegment.copy(data, JAVA_DOUBLE_UNALIGNED, i * stride * 8, out, Math.toIntExact(i * cols), (int) cols);
     }
     return out;
   }
@@ -201,8 +180,7 @@ public record Tensor(
     require(DType.I32);
     int[] out = new int[Math.toIntExact(elements())];
     for (long i = 0; i < rows; i++) {
-      MemorySegment.copy(
-          data, JAVA_INT_UNALIGNED, i * stride * 4, out, Math.toIntExact(i * cols), (int) cols);
+      MemorySegment.copy(data, JAVA_INT_UNALIGNED, i * stride * 4, out, Math.toIntExact(i * cols), (int) cols);
     }
     return out;
   }
@@ -214,11 +192,7 @@ public record Tensor(
     }
     for (long i = 0; i < rows; i++) {
       MemorySegment.copy(
-          source.data,
-          i * dtype.bytes(source.stride),
-          data,
-          i * dtype.bytes(stride),
-          dtype.bytes(cols));
+          source.data, i * dtype.bytes(source.stride), data, i * dtype.bytes(stride), dtype.bytes(cols));
     }
   }
 
