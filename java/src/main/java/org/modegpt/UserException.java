@@ -1,8 +1,8 @@
 package org.modegpt;
 
-/// Something the user can put right: a missing file, a wrong value, a model of an unknown kind. The
-/// message is one clear line that says what is wrong and what to do; the command line prints that
-/// line alone and exits with 1.
+/// Something the user gave cannot be used: a path, a file, an option, a text. The message is one
+/// line for people that says what is wrong, where, and what to do; programs show it without a stack
+/// trace.
 public class UserException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 

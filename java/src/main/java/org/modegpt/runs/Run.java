@@ -8,6 +8,7 @@ import java.util.TreeMap;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
+import org.modegpt.Progress;
 
 /// A run being recorded. Methods may be called from any thread, return at once (an event is put
 /// into a queue) and never throw; after the run has ended, or with recording off, they do nothing.
@@ -21,6 +22,7 @@ public final class Run implements AutoCloseable {
   private final Consumer<String> problems;
   private final ResourceSampler sampler;
   private final Runnable whenEnded;
+  private @Nullable Phase reported;
   private volatile boolean ended;
 
   Run(
@@ -69,6 +71,27 @@ public final class Run implements AutoCloseable {
   /// Begins a phase; close it when it ends. Phases may nest and overlap.
   public Phase phase(String name) {
     return new Phase(name);
+  }
+
+  /// Progress that is recorded, a phase for each that it names, and passed on to `next`. A phase
+  /// ends when the next begins or the run ends.
+  public Progress progress(Progress next) {
+    return (phase, done, total, unit) -> {
+      next.update(phase, done, total, unit);
+      reported(phase).progress(done, total);
+    };
+  }
+
+  private synchronized Phase reported(String name) {
+    Phase present = reported;
+    if (present == null || !present.name.equals(name)) {
+      if (present != null) {
+        present.close();
+      }
+      present = phase(name);
+      reported = present;
+    }
+    return present;
   }
 
   /// Reports a result; see [Metrics] for names. `standardError` is null where there is none; `unit`
@@ -150,6 +173,9 @@ public final class Run implements AutoCloseable {
     synchronized (this) {
       if (ended) {
         return;
+      }
+      if (reported != null) {
+        reported.close();
       }
       if (!id.isEmpty()) {
         sampleResources();

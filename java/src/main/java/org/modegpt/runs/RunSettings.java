@@ -1,8 +1,9 @@
 package org.modegpt.runs;
 
 import java.nio.file.Path;
-import java.util.Locale;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
+import org.modegpt.Settings;
 
 /// Where runs are kept and what is done with them. Every setting is a system property `modegpt.x.y`
 /// or the environment variable `MODEGPT_X_Y`; the property wins.
@@ -18,20 +19,18 @@ import org.jspecify.annotations.Nullable;
 public record RunSettings(Path home, @Nullable String store, String mlflow, int metricsPort) {
   /// Settings of this process.
   public static RunSettings fromEnvironment() {
-    String home = setting("modegpt.home");
+    String home = setting("home");
     Path folder = home.isEmpty() ? dataHome().resolve("modegpt") : Path.of(home);
-    String runs = setting("modegpt.runs");
+    String runs = setting("runs");
     String store = runs.isEmpty() ? folder.resolve("runs.db").toString() : runs;
     if (runs.equalsIgnoreCase("off")) {
       store = null;
     }
-    String mlflow = setting("modegpt.mlflow");
+    String mlflow = setting("mlflow");
     if (mlflow.equalsIgnoreCase("on")) {
       mlflow = environment("MLFLOW_TRACKING_URI");
     }
-    String port = setting("modegpt.metrics.port");
-    return new RunSettings(
-        folder, store, mlflow, port.matches("[0-9]{1,5}") ? Integer.parseInt(port) : 0);
+    return new RunSettings(folder, store, mlflow, Settings.getInt("metrics.port", 0, 0));
   }
 
   /// These settings with recording turned off, for `--no-record`.
@@ -54,9 +53,8 @@ public record RunSettings(Path home, @Nullable String store, String mlflow, int 
     return home.resolve("alerts.yaml");
   }
 
-  static String setting(String property) {
-    String value = System.getProperty(property);
-    return value == null ? environment(property.toUpperCase(Locale.ROOT).replace('.', '_')) : value;
+  private static String setting(String name) {
+    return Objects.requireNonNullElse(Settings.get(name), "");
   }
 
   private static String environment(String name) {

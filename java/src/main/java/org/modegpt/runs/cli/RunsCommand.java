@@ -2,9 +2,7 @@ package org.modegpt.runs.cli;
 
 import java.io.BufferedReader;
 import java.io.IOException;
-import java.io.OutputStreamWriter;
 import java.io.Writer;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -114,15 +112,12 @@ public final class RunsCommand implements Callable<Integer> {
         description = "How many of the newest to leave out.")
     private int offset;
 
-    @Option(names = "--json", description = "Print JSON.")
-    private boolean json;
-
     @Override
     public Integer call() {
       try (RunStore runs = store.open()) {
         List<RunSummary> list = runs.list(filter.filter(limit, offset));
-        if (json) {
-          System.out.println(RunJson.pretty(list));
+        if (store.json) {
+          store.out().println(RunJson.pretty(list));
         } else {
           print(list);
         }
@@ -130,7 +125,7 @@ public final class RunsCommand implements Callable<Integer> {
       return 0;
     }
 
-    private static void print(List<RunSummary> list) {
+    private void print(List<RunSummary> list) {
       List<List<String>> rows = new ArrayList<>();
       rows.add(List.of("id", "kind", "status", "started", "time", "model", "recipe", "result"));
       for (RunSummary run : list) {
@@ -146,7 +141,7 @@ public final class RunsCommand implements Callable<Integer> {
                 Text.safe(run.recipe()),
                 run.error().isEmpty() ? results(run.metrics()) : Text.safe(run.error())));
       }
-      System.out.print(Text.table(rows));
+      store.out().print(Text.table(rows));
     }
 
     /// The first few metrics that say what came out rather than what it cost.
@@ -168,14 +163,11 @@ public final class RunsCommand implements Callable<Integer> {
         description = "An id, the unique beginning or end of one, or \"last\".")
     private String id = "";
 
-    @Option(names = "--json", description = "Print JSON.")
-    private boolean json;
-
     @Override
     public Integer call() {
       try (RunStore runs = store.open()) {
         RunRecord run = runs.read(runs.resolve(id));
-        System.out.print(json ? RunJson.pretty(run) + "\n" : text(run));
+        store.out().print(store.json ? RunJson.pretty(run) + "\n" : text(run));
       }
       return 0;
     }
@@ -257,16 +249,13 @@ public final class RunsCommand implements Callable<Integer> {
     @Parameters(index = "1", paramLabel = "B", description = "The run that is compared.")
     private String b = "";
 
-    @Option(names = "--json", description = "Print JSON.")
-    private boolean json;
-
     @Override
     public Integer call() {
       try (RunStore runs = store.open()) {
         Comparison comparison =
             Comparison.of(runs.read(runs.resolve(a)), runs.read(runs.resolve(b)));
-        if (json) {
-          System.out.println(RunJson.pretty(comparison));
+        if (store.json) {
+          store.out().println(RunJson.pretty(comparison));
         } else {
           print(comparison);
         }
@@ -274,7 +263,7 @@ public final class RunsCommand implements Callable<Integer> {
       return 0;
     }
 
-    private static void print(Comparison c) {
+    private void print(Comparison c) {
       List<List<String>> rows = new ArrayList<>();
       rows.add(List.of("", c.a(), c.b(), "change", "sigmas"));
       for (Comparison.Difference d : c.parameters()) {
@@ -289,7 +278,7 @@ public final class RunsCommand implements Callable<Integer> {
                 String.format(java.util.Locale.ROOT, "%+.2f %%", 100 * m.relative()),
                 Double.isNaN(m.sigmas()) ? "" : Text.number(m.sigmas())));
       }
-      System.out.print(Text.table(rows));
+      store.out().print(Text.table(rows));
     }
   }
 
@@ -321,9 +310,8 @@ public final class RunsCommand implements Callable<Integer> {
           }
           ParquetFiles.write(runs, all, file);
         } else if (file == null) {
-          Writer out = new OutputStreamWriter(System.out, StandardCharsets.UTF_8);
-          write(kind, runs, all, out);
-          out.flush();
+          write(kind, runs, all, store.out());
+          store.out().flush();
         } else {
           Path partial = file.resolveSibling(file.getFileName() + ".partial");
           try (Writer out = Files.newBufferedWriter(partial)) {
@@ -359,9 +347,6 @@ public final class RunsCommand implements Callable<Integer> {
         description = "jsonl, csv or parquet (default: what the file's ending says).")
     private @Nullable String format;
 
-    @Option(names = "--json", description = "Print JSON.")
-    private boolean json;
-
     @Override
     public Integer call() throws IOException {
       if (!Files.isReadable(file)) {
@@ -375,10 +360,15 @@ public final class RunsCommand implements Callable<Integer> {
               case "parquet" -> ParquetFiles.read(runs, file);
               default -> RunFiles.readJsonLines(runs, in);
             };
-        System.out.println(
-            json
-                ? RunJson.write(imported)
-                : imported.added() + " runs added, " + imported.known() + " were there already");
+        store
+            .out()
+            .println(
+                store.json
+                    ? RunJson.write(imported)
+                    : imported.added()
+                        + " runs added, "
+                        + imported.known()
+                        + " were there already");
       }
       return 0;
     }
