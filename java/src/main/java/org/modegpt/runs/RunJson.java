@@ -1,5 +1,6 @@
 package org.modegpt.runs;
 
+import com.fasterxml.jackson.annotation.JsonInclude;
 import org.modegpt.UserException;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.StreamReadConstraints;
@@ -24,6 +25,7 @@ public final class RunJson {
           .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE)
           .disable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES)
           .disable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
+          .changeDefaultPropertyInclusion(i -> i.withValueInclusion(JsonInclude.Include.NON_NULL))
           .disable(SerializationFeature.INDENT_OUTPUT)
           .build();
 

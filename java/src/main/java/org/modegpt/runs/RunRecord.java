@@ -1,6 +1,6 @@
 package org.modegpt.runs;
 
-import com.fasterxml.jackson.annotation.JsonInclude;
+import com.fasterxml.jackson.annotation.JsonProperty;
 import java.time.Instant;
 import java.util.List;
 import java.util.Objects;
@@ -13,7 +13,6 @@ import org.modegpt.UserException;
 ///
 /// `status` is one of `running`, `finished`, `failed`, `interrupted` (asked to stop) and `killed`
 /// (no end recorded, process gone). `finished` and `progress` are null where there is none.
-@JsonInclude(JsonInclude.Include.NON_NULL)
 public record RunRecord(
     String id,
     String kind,
@@ -76,6 +75,7 @@ public record RunRecord(
   public record Metric(
       String name, double value, @Nullable Double standardError, String unit, String tags) {
     /// The name with its tags, as in `perplexity{dataset=wikitext2}`.
+    @JsonProperty(access = JsonProperty.Access.READ_ONLY)
     public String key() {
       return tags.isEmpty() ? name : name + "{" + tags + "}";
     }
@@ -116,6 +116,7 @@ public record RunRecord(
   }
 
   /// Wall time in seconds, up to the last sign of life of a run without an end.
+  @JsonProperty(access = JsonProperty.Access.READ_ONLY)
   public double seconds() {
     Instant end = finished;
     if (end == null) {

@@ -1,13 +1,11 @@
 package org.modegpt.runs;
 
-import com.fasterxml.jackson.annotation.JsonInclude;
 import java.time.Instant;
 import java.util.SortedMap;
 import org.jspecify.annotations.Nullable;
 
 /// A line of the list of runs; `metrics` maps [RunRecord.Metric#key] to values. `seconds` is null
 /// while a run lasts.
-@JsonInclude(JsonInclude.Include.NON_NULL)
 public record RunSummary(
     String id,
     String kind,
