@@ -1,0 +1,376 @@
+package org.modegpt.runs.cli;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.Writer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+import org.modegpt.UserException;
+import org.modegpt.runs.Comparison;
+import org.modegpt.runs.Metrics;
+import org.modegpt.runs.ModelUse;
+import org.modegpt.runs.ParquetFiles;
+import org.modegpt.runs.RunFiles;
+import org.modegpt.runs.RunFilter;
+import org.modegpt.runs.RunJson;
+import org.modegpt.runs.RunRecord;
+import org.modegpt.runs.RunStore;
+import org.modegpt.runs.RunSummary;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/// `modegpt runs`: what was recorded.
+@Command(
+    name = "runs",
+    description = "List, show, compare, export and import recorded runs.",
+    mixinStandardHelpOptions = true,
+    subcommands = {
+      RunsCommand.Ls.class,
+      RunsCommand.Show.class,
+      RunsCommand.Compare.class,
+      RunsCommand.Export.class,
+      RunsCommand.Import.class
+    })
+public final class RunsCommand implements Callable<Integer> {
+  @Spec private @Nullable CommandSpec spec;
+
+  @Override
+  public Integer call() {
+    throw new ParameterException(
+        java.util.Objects.requireNonNull(spec).commandLine(),
+        "Say what to do: ls, show, compare, export or import.");
+  }
+
+  /// Options that choose runs.
+  static final class Filter {
+    @Option(
+        names = "--kind",
+        defaultValue = "",
+        description = "Only runs of this kind (compress, eval, bench, generate, monitor).")
+    private String kind = "";
+
+    @Option(
+        names = "--status",
+        defaultValue = "",
+        description = "Only running, finished, failed, interrupted or killed runs.")
+    private String status = "";
+
+    @Option(
+        names = {"-m", "--model"},
+        defaultValue = "",
+        description = "Only runs about this model.")
+    private String model = "";
+
+    @Option(names = "--recipe", defaultValue = "", description = "Only runs with this recipe.")
+    private String recipe = "";
+
+    @Option(
+        names = "--text",
+        defaultValue = "",
+        description = "Only runs with this text in id, model, recipe, command or host.")
+    private String text = "";
+
+    @Option(
+        names = "--since",
+        defaultValue = "",
+        description = "Only runs of the last while, as in 12h or 7d.")
+    private String since = "";
+
+    RunFilter filter(int limit, int offset) {
+      Instant from = since.isEmpty() ? null : Instant.now().minus(Text.duration(since));
+      return new RunFilter(kind, status, model, recipe, text, from, limit, offset);
+    }
+  }
+
+  @Command(name = "ls", description = "List runs, newest first.")
+  static final class Ls implements Callable<Integer> {
+    @Mixin private final StoreOption store = new StoreOption();
+    @Mixin private final Filter filter = new Filter();
+
+    @Option(
+        names = {"-n", "--limit"},
+        defaultValue = "20",
+        description = "How many (default: ${DEFAULT-VALUE}).")
+    private int limit;
+
+    @Option(
+        names = "--offset",
+        defaultValue = "0",
+        description = "How many of the newest to leave out.")
+    private int offset;
+
+    @Override
+    public Integer call() {
+      try (RunStore runs = store.open()) {
+        List<RunSummary> list = runs.list(filter.filter(limit, offset));
+        if (store.json) {
+          store.out().println(RunJson.pretty(list));
+        } else {
+          print(list);
+        }
+      }
+      return 0;
+    }
+
+    private void print(List<RunSummary> list) {
+      List<List<String>> rows = new ArrayList<>();
+      rows.add(List.of("id", "kind", "status", "started", "time", "model", "recipe", "result"));
+      for (RunSummary run : list) {
+        Double seconds = run.seconds();
+        rows.add(
+            List.of(
+                run.id(),
+                Text.safe(run.kind()),
+                run.status(),
+                Text.time(run.started()),
+                seconds == null ? "" : Text.seconds(seconds),
+                Text.safe(run.model()),
+                Text.safe(run.recipe()),
+                run.error().isEmpty() ? results(run.metrics()) : Text.safe(run.error())));
+      }
+      store.out().print(Text.table(rows));
+    }
+
+    /// The first few metrics that say what came out rather than what it cost.
+    private static String results(Map<String, Double> metrics) {
+      return metrics.entrySet().stream()
+          .filter(m -> !m.getKey().equals(Metrics.SECONDS) && !m.getKey().equals(Metrics.PEAK_RSS))
+          .limit(3)
+          .map(m -> Text.safe(m.getKey()) + " " + Text.number(m.getValue()))
+          .collect(Collectors.joining(", "));
+    }
+  }
+
+  @Command(name = "show", description = "Show everything about a run.")
+  static final class Show implements Callable<Integer> {
+    @Mixin private final StoreOption store = new StoreOption();
+
+    @Parameters(
+        paramLabel = "ID",
+        description = "An id, the unique beginning or end of one, or \"last\".")
+    private String id = "";
+
+    @Override
+    public Integer call() {
+      try (RunStore runs = store.open()) {
+        RunRecord run = runs.read(runs.resolve(id));
+        store.out().print(store.json ? RunJson.pretty(run) + "\n" : text(run));
+      }
+      return 0;
+    }
+
+    private static String text(RunRecord run) {
+      List<List<String>> facts = new ArrayList<>();
+      facts.add(List.of("run", run.id()));
+      facts.add(List.of("kind", Text.safe(run.kind())));
+      facts.add(
+          List.of(
+              "status",
+              run.status() + (run.error().isEmpty() ? "" : ": " + Text.safe(run.error()))));
+      facts.add(List.of("started", Text.time(run.started())));
+      facts.add(List.of("time", Text.seconds(run.seconds())));
+      facts.add(List.of("machine", Text.safe(run.host() + ", " + run.machine())));
+      facts.add(List.of("version", Text.safe((run.version() + " " + run.revision()).strip())));
+      if (!run.command().isEmpty()) {
+        facts.add(List.of("command", Text.safe(run.command())));
+      }
+      run.parameters()
+          .forEach((name, value) -> facts.add(List.of("  " + Text.safe(name), Text.safe(value))));
+      for (ModelUse model : run.models()) {
+        Long bytes = model.bytes();
+        String size = bytes == null ? "" : ", " + Text.bytes(bytes);
+        facts.add(
+            List.of("model " + model.role(), Text.safe(model.path() + " " + model.hash() + size)));
+      }
+      StringBuilder out = new StringBuilder(Text.table(facts));
+      section(
+          out,
+          List.of("phase", "time"),
+          run.phases().stream()
+              .map(p -> List.of(Text.safe(p.name()), Text.seconds(p.seconds())))
+              .toList());
+      section(
+          out,
+          List.of("metric", "value", "error", "unit"),
+          run.metrics().stream()
+              .map(m ->
+                  List.of(
+                      Text.safe(m.key()),
+                      Text.number(m.value()),
+                      m.standardError() == null ? "" : Text.number(m.standardError()),
+                      Text.safe(m.unit())))
+              .toList());
+      section(
+          out,
+          List.of("layer", "module", "kept", "of", "predicted loss", "measured error"),
+          run.layers().stream()
+              .map(l ->
+                  List.of(
+                      Integer.toString(l.layer()),
+                      Text.safe(l.module()),
+                      Long.toString(l.kept()),
+                      Long.toString(l.original()),
+                      l.predictedLoss() == null ? "" : Text.number(l.predictedLoss()),
+                      l.measuredError() == null ? "" : Text.number(l.measuredError())))
+              .toList());
+      return out.toString();
+    }
+
+    private static void section(StringBuilder out, List<String> header, List<List<String>> rows) {
+      if (!rows.isEmpty()) {
+        List<List<String>> all = new ArrayList<>();
+        all.add(header);
+        all.addAll(rows);
+        out.append('\n').append(Text.table(all));
+      }
+    }
+  }
+
+  @Command(name = "compare", description = "Compare two runs.")
+  static final class Compare implements Callable<Integer> {
+    @Mixin private final StoreOption store = new StoreOption();
+
+    @Parameters(index = "0", paramLabel = "A", description = "The run to compare with.")
+    private String a = "";
+
+    @Parameters(index = "1", paramLabel = "B", description = "The run that is compared.")
+    private String b = "";
+
+    @Override
+    public Integer call() {
+      try (RunStore runs = store.open()) {
+        Comparison comparison =
+            Comparison.of(runs.read(runs.resolve(a)), runs.read(runs.resolve(b)));
+        if (store.json) {
+          store.out().println(RunJson.pretty(comparison));
+        } else {
+          print(comparison);
+        }
+      }
+      return 0;
+    }
+
+    private void print(Comparison c) {
+      List<List<String>> rows = new ArrayList<>();
+      rows.add(List.of("", c.a(), c.b(), "change", "sigmas"));
+      for (Comparison.Difference d : c.parameters()) {
+        rows.add(List.of(Text.safe(d.name()), Text.safe(d.a()), Text.safe(d.b()), "", ""));
+      }
+      for (Comparison.Change m : c.metrics()) {
+        rows.add(
+            List.of(
+                Text.safe(m.metric()),
+                Text.number(m.a()),
+                Text.number(m.b()),
+                String.format(java.util.Locale.ROOT, "%+.2f %%", 100 * m.relative()),
+                Double.isNaN(m.sigmas()) ? "" : Text.number(m.sigmas())));
+      }
+      store.out().print(Text.table(rows));
+    }
+  }
+
+  @Command(name = "export", description = "Write runs as JSON lines, CSV or Parquet.")
+  static final class Export implements Callable<Integer> {
+    @Mixin private final StoreOption store = new StoreOption();
+    @Mixin private final Filter filter = new Filter();
+
+    @Option(
+        names = "--format",
+        description = "jsonl, csv or parquet (default: what the file's ending says, else jsonl).")
+    private @Nullable String format;
+
+    @Option(
+        names = {"-o", "--output"},
+        paramLabel = "FILE",
+        description = "Where to write (default: standard output).")
+    private @Nullable Path output;
+
+    @Override
+    public Integer call() throws IOException {
+      String kind = RunFiles.format(format, output == null ? null : output.toString());
+      RunFilter all = filter.filter(RunFilter.MAXIMUM, 0);
+      try (RunStore runs = store.open()) {
+        Path file = output;
+        if (kind.equals("parquet")) {
+          if (file == null) {
+            throw new UserException("Parquet goes to a file: name one with --output.");
+          }
+          ParquetFiles.write(runs, all, file);
+        } else if (file == null) {
+          write(kind, runs, all, store.out());
+          store.out().flush();
+        } else {
+          Path partial = file.resolveSibling(file.getFileName() + ".partial");
+          try (Writer out = Files.newBufferedWriter(partial)) {
+            write(kind, runs, all, out);
+          }
+          Files.move(partial, file, StandardCopyOption.REPLACE_EXISTING);
+        }
+      }
+      return 0;
+    }
+
+    private static void write(String kind, RunStore runs, RunFilter filter, Writer out)
+        throws IOException {
+      if (kind.equals("csv")) {
+        RunFiles.writeCsv(runs, filter, out);
+      } else {
+        RunFiles.writeJsonLines(runs, filter, out);
+      }
+    }
+  }
+
+  @Command(
+      name = "import",
+      description = "Add the runs of an export; those already there are left alone.")
+  static final class Import implements Callable<Integer> {
+    @Mixin private final StoreOption store = new StoreOption();
+
+    @Parameters(paramLabel = "FILE", description = "What runs export wrote.")
+    private Path file = Path.of("");
+
+    @Option(
+        names = "--format",
+        description = "jsonl, csv or parquet (default: what the file's ending says).")
+    private @Nullable String format;
+
+    @Override
+    public Integer call() throws IOException {
+      if (!Files.isReadable(file)) {
+        throw new UserException("There is no file " + file + " that can be read.");
+      }
+      try (RunStore runs = store.open();
+          BufferedReader in = Files.newBufferedReader(file)) {
+        RunFiles.Imported imported =
+            switch (RunFiles.format(format, file.toString())) {
+              case "csv" -> RunFiles.readCsv(runs, in);
+              case "parquet" -> ParquetFiles.read(runs, file);
+              default -> RunFiles.readJsonLines(runs, in);
+            };
+        store
+            .out()
+            .println(
+                store.json
+                    ? RunJson.write(imported)
+                    : imported.added()
+                        + " runs added, "
+                        + imported.known()
+                        + " were there already");
+      }
+      return 0;
+    }
+  }
+}
