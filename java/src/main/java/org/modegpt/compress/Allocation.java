@@ -7,6 +7,8 @@ import java.util.List;
 @FunctionalInterface
 public interface Allocation {
 
+  /// Shares for every block.
+  ///
   /// @param layers number of blocks
   /// @param ratio share of all block parameters to remove, in `[0, 1)`
   /// @return one entry per block

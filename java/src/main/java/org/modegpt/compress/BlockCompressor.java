@@ -39,6 +39,8 @@ public final class BlockCompressor implements AutoCloseable {
             new NystromMlp(recipe.ridge()));
   }
 
+  /// Shrinks one block to the given ranks.
+  ///
   /// @param arena owns the new weights
   /// @param layer names the block in messages
   /// @param weights all weights of the block on the back-end's device, matrices `[out, in]`, of any

@@ -1,7 +1,9 @@
 package org.modegpt.compress;
 
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /// Turns real-valued shares into integer ranks that meet a parameter count.
@@ -20,33 +22,34 @@ public final class Budget {
     return Math.round((double) sizes.parameters() * layers * (1 - ratio));
   }
 
+  /// The ranks that come nearest to the target.
+  ///
   /// @param removals one entry per block
   /// @param target matrix parameters of all blocks to keep
   /// @param multipleOf ranks are multiples of this (and even where rotary pairs must stay whole),
   ///   or full
   public static RankPlan plan(
       BlockSizes sizes, List<Removal> removals, long target, int multipleOf) {
-    List<Item> items = new ArrayList<>();
+    List<Map<Module, Item>> blocks = new ArrayList<>();
     for (Removal removal : removals) {
+      Map<Module, Item> block = new EnumMap<>(Module.class);
       for (Module module : Module.values()) {
-        items.add(new Item(sizes, module, removal, multipleOf));
+        block.put(module, new Item(sizes, module, removal, multipleOf));
       }
+      blocks.add(block);
     }
+    List<Item> items = blocks.stream().flatMap(block -> block.values().stream()).toList();
     long excess = items.stream().mapToLong(i -> i.rank * i.cost).sum() - target;
     for (long before = Long.MAX_VALUE; excess != before; ) {
       before = excess;
       excess = exchange(items, step(items, excess));
     }
-    List<LayerRanks> layers = new ArrayList<>();
-    int perLayer = Module.values().length;
-    for (int i = 0; i < items.size(); i += perLayer) {
-      layers.add(
-          new LayerRanks(
-              items.get(i + Module.MLP.ordinal()).rank,
-              items.get(i + Module.QUERY_KEY.ordinal()).rank,
-              items.get(i + Module.VALUE_OUTPUT.ordinal()).rank));
-    }
-    return new RankPlan(layers);
+    return new RankPlan(blocks.stream().map(Budget::ranks).toList());
+  }
+
+  private static LayerRanks ranks(Map<Module, Item> block) {
+    return new LayerRanks(
+        block.get(Module.MLP).rank, block.get(Module.QUERY_KEY).rank, block.get(Module.VALUE_OUTPUT).rank);
   }
 
   /// Takes the most favoured single step that brings the total nearer to the target, until there is

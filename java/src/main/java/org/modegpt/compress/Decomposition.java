@@ -12,6 +12,8 @@ sealed interface Decomposition permits NystromMlp, ColumnRowQk, ValueOutputSvd {
 
   Module module();
 
+  /// Shrinks the module of one block.
+  ///
   /// @param workspace scratch, whose back-end holds all tensors; reset by the call
   /// @param arena owns the new weights
   /// @param weights of the block, `[out, in]`; kept rows and columns are copied in their own dtype,

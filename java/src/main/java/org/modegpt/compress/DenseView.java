@@ -23,6 +23,8 @@ public final class DenseView {
     this.sizes = sizes;
   }
 
+  /// The padded weights of one block.
+  ///
   /// @param arena owns the padded tensors; tensors that need no padding are those given
   /// @param weights of the compressed block, of plain float dtypes
   public Map<Role, Tensor> of(Arena arena, LayerShape shape, Map<Role, Tensor> weights) {

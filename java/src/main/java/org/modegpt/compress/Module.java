@@ -8,23 +8,22 @@ import org.modegpt.model.Role;
 public enum Module {
   /// Queries and keys: the inner dimension is that of one head's dot product.
   @JsonProperty("qk")
-  QUERY_KEY(Role.Q, Role.K, Role.Q_BIAS, Role.K_BIAS),
+  QUERY_KEY,
   /// Values and output: the inner dimension is that of one head's value.
   @JsonProperty("vo")
-  VALUE_OUTPUT(Role.V, Role.O, Role.V_BIAS, Role.O_BIAS),
+  VALUE_OUTPUT,
   /// The inner units of the MLP.
   @JsonProperty("mlp")
-  MLP(Role.GATE, Role.UP, Role.DOWN, Role.GATE_BIAS, Role.UP_BIAS, Role.DOWN_BIAS);
-
-  private final Set<Role> roles;
-
-  Module(Role... roles) {
-    this.roles = Set.of(roles);
-  }
+  MLP;
 
   /// The weights of this module, biases included.
   public Set<Role> roles() {
-    return roles;
+    return switch (this) {
+      case QUERY_KEY -> Set.of(Role.Q, Role.K, Role.Q_BIAS, Role.K_BIAS);
+      case VALUE_OUTPUT -> Set.of(Role.V, Role.O, Role.V_BIAS, Role.O_BIAS);
+      case MLP ->
+          Set.of(Role.GATE, Role.UP, Role.DOWN, Role.GATE_BIAS, Role.UP_BIAS, Role.DOWN_BIAS);
+    };
   }
 
   /// `qk`, `vo` or `mlp`, for tables.

@@ -63,6 +63,8 @@ public record RankPlan(List<LayerRanks> layers) {
     return Json.write(this);
   }
 
+  /// Reads a plan.
+  ///
   /// @param source names the text in error messages
   public static RankPlan ofJson(String json, String source) {
     return Json.read(json, source, RankPlan.class);

@@ -17,8 +17,8 @@ final class Workspace implements AutoCloseable {
   private static final long ALIGNMENT = 8;
 
   final Backend backend;
-  private Arena slabArena = Arena.ofShared();
-  private Arena callArena = Arena.ofShared();
+  private Memory slabMemory = new Memory();
+  private Memory callMemory = new Memory();
   private @Nullable Tensor slab;
   private long used;
   private long wanted;
@@ -31,12 +31,12 @@ final class Workspace implements AutoCloseable {
   /// last reset makes it larger.
   void reset() {
     backend.sync();
-    callArena.close();
-    callArena = Arena.ofShared();
+    callMemory.close();
+    callMemory = new Memory();
     if (wanted > (slab == null ? 0 : slab.cols())) {
-      slabArena.close();
-      slabArena = Arena.ofShared();
-      slab = backend.allocate(slabArena, DType.F64, 1, wanted);
+      slabMemory.close();
+      slabMemory = new Memory();
+      slab = backend.allocate(slabMemory.arena, DType.F64, 1, wanted);
     }
     used = 0;
     wanted = 0;
@@ -48,7 +48,7 @@ final class Workspace implements AutoCloseable {
     long padded = Math.ceilDiv(Math.max(elements, 1), ALIGNMENT) * ALIGNMENT;
     wanted += padded;
     if (slab == null || used + padded > slab.cols()) {
-      return backend.allocate(callArena, DType.F64, rows, cols);
+      return backend.allocate(callMemory.arena, DType.F64, rows, cols);
     }
     Tensor piece = slab.columns(used, used + padded);
     used += padded;
@@ -96,7 +96,7 @@ final class Workspace implements AutoCloseable {
   }
 
   Tensor index(int... values) {
-    return Residents.ints(backend, callArena, values);
+    return Residents.ints(backend, callMemory.arena, values);
   }
 
   /// Copies the rows of `x` in `index` into `y`.
@@ -141,7 +141,7 @@ final class Workspace implements AutoCloseable {
 
   void addToDiagonal(Tensor square, double value) {
     Tensor v = matrix(1, 1);
-    backend.copy(Residents.upload(backend, callArena, Tensor.ofDoubles(callArena, 1, 1, value)), v);
+    backend.copy(Residents.upload(backend, callMemory.arena, Tensor.ofDoubles(callMemory.arena, 1, 1, value)), v);
     backend.add(1f, v, diagonalView(square));
   }
 
@@ -157,17 +157,26 @@ final class Workspace implements AutoCloseable {
 
   /// `[rows, cols]`, zero but for `values` at the start of the diagonal.
   Tensor scaling(long rows, long cols, double... values) {
-    Tensor host = Tensor.allocate(callArena, DType.F64, rows, cols);
+    Tensor host = Tensor.allocate(callMemory.arena, DType.F64, rows, cols);
     for (int i = 0; i < values.length; i++) {
       host.set(i, i, values[i]);
     }
-    return Residents.upload(backend, callArena, host);
+    return Residents.upload(backend, callMemory.arena, host);
   }
 
   @Override
   public void close() {
     backend.sync();
-    callArena.close();
-    slabArena.close();
+    callMemory.close();
+    slabMemory.close();
+  }
+
+  private static final class Memory implements AutoCloseable {
+    final Arena arena = Arena.ofShared();
+
+    @Override
+    public void close() {
+      arena.close();
+    }
   }
 }
