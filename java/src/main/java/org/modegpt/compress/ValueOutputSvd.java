@@ -31,8 +31,7 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
   /// @param value `[r, h]`
   /// @param output `[r, h]`
   /// @param singular all singular values, descending
-  private record Maps(
-      Tensor value, Tensor output, List<Double> singular, double lost, double total) {}
+  private record Maps(Tensor value, Tensor output, double[] singular, double lost, double total) {}
 
   @Override
   public Module module() {
@@ -80,7 +79,7 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
       }
       lost += maps.lost;
       total += maps.total;
-      tails.add(maps.singular.stream().skip(rank).toList());
+      tails.add(DoubleStream.of(maps.singular).skip(rank).boxed().toList());
     }
     Map<Role, Tensor> result = new EnumMap<>(Role.class);
     result.put(Role.V, single(backend, arena, newValue));
