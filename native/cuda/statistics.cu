@@ -101,6 +101,97 @@ void gram(mg_context *ctx, const GramArgs &a, unsigned heads, bool vector) {
   launched();
 }
 
+// ---- shares of the rotary pairs in the logits -----------------------------------------------------------------------
+
+struct LogitArgs {
+  const float *q, *k;
+  const int32_t *queries;
+  double *partial; // [heads, shares, h, h]
+  float *weights;  // [heads, shares, tokens]
+  int64_t q_stride, k_stride, count, h, tokens;
+  int group, shares;
+  float scale;
+};
+
+__device__ inline float block_reduce(float v, bool maximum, float *shared) {
+  for (int offset = 16; offset > 0; offset /= 2) {
+    const float other = __shfl_xor_sync(0xffffffffu, v, offset);
+    v = maximum ? fmaxf(v, other) : v + other;
+  }
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = v;
+  __syncthreads();
+  v = shared[0];
+  for (unsigned i = 1; i < blockDim.x / 32; i++) v = maximum ? fmaxf(v, shared[i]) : v + shared[i];
+  return v;
+}
+
+// One block per head and share of the queries; the covariance of the keys is formed entry by entry and turned into that of the
+// features, which are linear in the key.
+__global__ void __launch_bounds__(256) logit_kernel(LogitArgs a) {
+  __shared__ float query[256], mean[256], reduce[8];
+  const int64_t head = blockIdx.x, h = a.h, half = h / 2;
+  const float *keys = a.k + head / a.group * h;
+  float *w = a.weights + (head * a.shares + blockIdx.y) * a.tokens;
+  double *out = a.partial + (head * a.shares + blockIdx.y) * h * h;
+  for (int64_t i = blockIdx.y; i < a.count; i += a.shares) {
+    const int64_t m = a.queries[i], n = m + 1;
+    __syncthreads();
+    for (int64_t t = threadIdx.x; t < h; t += blockDim.x) query[t] = a.q[m * a.q_stride + head * h + t] * a.scale;
+    __syncthreads();
+    float top = -INFINITY;
+    for (int64_t key = threadIdx.x; key < n; key += blockDim.x) {
+      float dot = 0;
+      for (int64_t t = 0; t < h; t++) dot += query[t] * keys[key * a.k_stride + t];
+      w[key] = dot;
+      top = fmaxf(top, dot);
+    }
+    top = block_reduce(top, true, reduce);
+    float sum = 0;
+    for (int64_t key = threadIdx.x; key < n; key += blockDim.x) {
+      w[key] = expf(w[key] - top);
+      sum += w[key];
+    }
+    sum = block_reduce(sum, false, reduce);
+    for (int64_t t = threadIdx.x; t < h; t += blockDim.x) {
+      float value = 0;
+      for (int64_t key = 0; key < n; key++) value += w[key] * keys[key * a.k_stride + t];
+      mean[t] = value / sum;
+    }
+    __syncthreads();
+    // Entry (x, y) of the features' covariance needs four entries of the keys': those of pair x with pair y.
+    for (int64_t e = threadIdx.x; e < half * half; e += blockDim.x) {
+      const int64_t x = e / half, y = e % half;
+      float s00 = 0, s01 = 0, s10 = 0, s11 = 0;
+      for (int64_t key = 0; key < n; key++) {
+        const float weight = w[key];
+        if (weight < 1e-7f * sum) continue;
+        const float *row = keys + key * a.k_stride;
+        const float x0 = row[x] - mean[x], x1 = row[x + half] - mean[x + half];
+        const float y0 = weight * (row[y] - mean[y]), y1 = weight * (row[y + half] - mean[y + half]);
+        s00 += x0 * y0;
+        s01 += x0 * y1;
+        s10 += x1 * y0;
+        s11 += x1 * y1;
+      }
+      const float p = query[x], p1 = query[x + half], r = query[y], r1 = query[y + half], inv = 1 / sum;
+      out[x * h + y] += (double)((p * (r * s00 + r1 * s01) + p1 * (r * s10 + r1 * s11)) * inv);
+      out[x * h + y + half] += (double)((p * (r * s01 - r1 * s00) + p1 * (r * s11 - r1 * s10)) * inv);
+      out[(x + half) * h + y] += (double)((p * (r * s10 + r1 * s11) - p1 * (r * s00 + r1 * s01)) * inv);
+      out[(x + half) * h + y + half] += (double)((p * (r * s11 - r1 * s10) - p1 * (r * s01 - r1 * s00)) * inv);
+    }
+  }
+}
+
+__global__ void add_logit_kernel(const double *partial, int64_t heads, int shares, int64_t h, double *c, int64_t stride) {
+  const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= heads * h * h) return;
+  const int64_t head = i / (h * h), entry = i % (h * h);
+  double sum = 0;
+  for (int s = 0; s < shares; s++) sum += partial[(head * shares + s) * h * h + entry];
+  c[(head * h + entry / h) * stride + entry % h] += sum;
+}
+
 struct Accumulate {
   const float *x;
   double *c;
@@ -305,6 +396,39 @@ int32_t mg_column_energy(mg_context *ctx, const mg_tensor *x, mg_tensor *e) {
     }
     launched();
     add_partial_kernel<<<(unsigned)ceil_div(x->cols, 256), 256, 0, ctx->stream>>>(partial, shares, x->cols, pointer<double>(e));
+    launched();
+  });
+}
+
+int32_t mg_logit_covariance(mg_context *ctx, const mg_tensor *q, const mg_tensor *k, const mg_tensor *queries, int32_t heads,
+                            int32_t kv_heads, float scale, mg_tensor *c) {
+  return guarded(ctx, "logit_covariance", [&] {
+    require("q", q, {MG_F32});
+    require("k", k, {MG_F32});
+    require("c", c, {MG_F64});
+    require("queries", queries, {MG_I32});
+    if (heads <= 0 || kv_heads <= 0 || heads % kv_heads != 0 || q->cols % heads != 0 || q->cols / heads % 2 != 0) {
+      fail(MG_EINVAL, "%lld columns of q are not %d heads of whole pairs", (long long)q->cols, heads);
+    }
+    const int64_t h = q->cols / heads;
+    require_shape("k", k, q->rows, h * kv_heads);
+    require_shape("c", c, q->cols, h);
+    if (queries->rows != 1) fail(MG_EINVAL, "queries must be one row");
+    if (empty(q) || empty(queries)) return;
+    if (h > 256) fail(MG_EUNSUPPORTED, "heads of %lld columns are too wide, at most 256", (long long)h);
+    const int64_t shares = 8;
+    const int64_t weights = (int64_t)heads * shares * q->rows;
+    // The weights of one query live behind the partial sums of all.
+    double *partial = static_cast<double *>(
+        scratch(ctx, (int64_t)sizeof(double) * heads * shares * h * h + (int64_t)sizeof(float) * weights));
+    float *a = reinterpret_cast<float *>(partial + heads * shares * h * h);
+    check(cudaMemsetAsync(partial, 0, sizeof(double) * heads * shares * h * h, ctx->stream), "clearing partial sums");
+    const LogitArgs args{pointer<float>(q), pointer<float>(k), pointer<int32_t>(queries), partial, a, q->stride, k->stride,
+                         queries->cols, h, q->rows, heads / kv_heads, (int)shares, scale};
+    logit_kernel<<<dim3((unsigned)heads, (unsigned)shares), 256, 0, ctx->stream>>>(args);
+    launched();
+    add_logit_kernel<<<(unsigned)ceil_div(heads * h * h, 256), 256, 0, ctx->stream>>>(partial, heads, (int)shares, h,
+                                                                                   pointer<double>(c), c->stride);
     launched();
   });
 }

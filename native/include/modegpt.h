@@ -239,6 +239,16 @@ MG_API int32_t mg_head_gram(mg_context *ctx, const mg_tensor *x, int32_t heads, 
 /* e += column sums of x²; x F32 [N, n], e [1, n]. */
 MG_API int32_t mg_column_energy(mg_context *ctx, const mg_tensor *x, mg_tensor *e);
 
+/*
+ * How the rotary pairs of one sequence share in its attention logits: q F32 [T, heads * h], k F32 [T, kv_heads * h] after the
+ * rotary embedding (rotate-half, pair p is columns p and p + h/2), queries I32 [1, M] positions below T. For query m of head j,
+ * with the causal softmax weights a_n of its logits scale * q_m k_n, key n has the features
+ * re_p = scale (q_p k_p + q_p' k_p') and im_p = scale (q_p k_p' - q_p' k_p), p' = p + h/2, together f_n = (re, im); then
+ * c[j*h : (j+1)*h, :] += sum over m and n of a_n (f_n - mean)(f_n - mean)ᵀ, mean the a-weighted mean of f. c [heads * h, h].
+ * Keys with a_n < 1e-7 may be left out.
+ */
+MG_API int32_t mg_logit_covariance(mg_context *ctx, const mg_tensor *q, const mg_tensor *k, const mg_tensor *queries, int32_t heads, int32_t kv_heads, float scale, mg_tensor *c);
+
 /* acc[0] += sum over rows of cos(x_i, y_i), acc[1] += sum of |y_i - x_i|² / |x_i|², acc[2] += rows; acc [1, 3]. */
 MG_API int32_t mg_block_influence(mg_context *ctx, const mg_tensor *x, const mg_tensor *y, mg_tensor *acc);
 

@@ -169,6 +169,18 @@ typedef struct {
   double *out;
 } mg_influence_args;
 
+/* partial[task] = sum of one head's feature covariances over a share of the queries; tasks: heads * MG_LOGIT_SHARES. */
+enum { MG_LOGIT_SHARES = 8 };
+
+typedef struct {
+  const float *q, *k;
+  const int32_t *queries;
+  double *partial; /* [heads, MG_LOGIT_SHARES, h, h] */
+  int64_t q_stride, k_stride, count, h, tokens;
+  int32_t group;
+  float scale;
+} mg_logit_args;
+
 /* Few rows: linear_rows loops over the rows of w. Many: linear_pack, then linear_tiles over row groups of w. */
 enum { MG_LINEAR_ROWS = 8, MG_LINEAR_GROUP = 32, MG_LINEAR_DEPTH = 512, MG_LINEAR_PAD = 16 };
 
@@ -209,6 +221,7 @@ typedef struct {
   X(gram_tiles)                                                                                                                  \
   X(energy)                                                                                                                      \
   X(influence)                                                                                                                   \
+  X(logit_covariance)                                                                                                            \
   X(linear_rows)                                                                                                                 \
   X(linear_pack)                                                                                                                 \
   X(linear_tiles)                                                                                                                \

@@ -16,6 +16,37 @@ int32_t mg_column_energy(mg_context *ctx, const mg_tensor *x, mg_tensor *e) {
   return MG_OK;
 }
 
+int32_t mg_logit_covariance(mg_context *ctx, const mg_tensor *q, const mg_tensor *k, const mg_tensor *queries, int32_t heads,
+                            int32_t kv_heads, float scale, mg_tensor *c) {
+  MG_TRY(mg_check(ctx, "q", q, MG_IS_F32));
+  MG_TRY(mg_check(ctx, "k", k, MG_IS_F32));
+  MG_REQUIRE(ctx, heads > 0 && kv_heads > 0 && heads % kv_heads == 0 && q->cols % heads == 0 && q->cols / heads % 2 == 0,
+             "%lld columns of q are not %d heads of whole pairs that share %d key heads", (long long)q->cols, heads, kv_heads);
+  int64_t h = q->cols / heads;
+  MG_TRY(mg_check_shape(ctx, "k", k, MG_IS_F32, q->rows, h * kv_heads));
+  MG_TRY(mg_check_shape(ctx, "c", c, MG_IS_F64, q->cols, h));
+  MG_TRY(mg_check(ctx, "queries", queries, MG_IS_I32));
+  MG_TRY(mg_check_indices(ctx, "queries", queries, queries->cols, q->rows));
+  if (mg_empty(q) || mg_empty(queries)) return MG_OK;
+  int64_t tasks = heads * MG_LOGIT_SHARES;
+  double *partial = mg_space_get(ctx, MG_SPACE_PARTIALS, tasks * h * h * (int64_t)sizeof *partial);
+  if (!partial) return mg_fail(ctx, MG_ENOMEM, "no memory for %lld partial covariances", (long long)tasks);
+  mg_logit_args args = {.q = q->data, .k = k->data, .queries = queries->data, .partial = partial, .q_stride = q->stride,
+                        .k_stride = k->stride, .count = queries->cols, .h = h, .tokens = q->rows,
+                        .group = heads / kv_heads, .scale = scale};
+  /* as the kernel cuts it: h² float64, then tokens + h² + 2 h + 8 h float32 */
+  int64_t scratch = h * h * (int64_t)sizeof(double) + (q->rows + h * h + 10 * h) * (int64_t)sizeof(float);
+  MG_TRY(mg_run(ctx, ctx->kernels->logit_covariance, &args, tasks, 1, scratch));
+  double *sum = c->data;
+  for (int64_t task = 0; task < tasks; task++) {
+    for (int64_t i = 0; i < h; i++) {
+      double *row = sum + (task / MG_LOGIT_SHARES * h + i) * c->stride;
+      for (int64_t j = 0; j < h; j++) row[j] += partial[(task * h + i) * h + j];
+    }
+  }
+  return MG_OK;
+}
+
 int32_t mg_block_influence(mg_context *ctx, const mg_tensor *x, const mg_tensor *y, mg_tensor *acc) {
   MG_TRY(mg_check(ctx, "x", x, MG_IS_F32));
   MG_TRY(mg_check_shape(ctx, "y", y, MG_IS_F32, x->rows, x->cols));

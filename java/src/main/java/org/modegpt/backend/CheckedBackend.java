@@ -374,6 +374,23 @@ final class CheckedBackend implements Backend {
   }
 
   @Override
+  public void logitCovariance(
+      Tensor q, Tensor k, Tensor queries, int heads, int kvHeads, float scale, Tensor c) {
+    try (Check check = enter("logitCovariance")) {
+      check.input("q", q, F32);
+      check.that(
+          heads > 0 && kvHeads > 0 && heads % kvHeads == 0 && q.cols() % (2L * heads) == 0,
+          () -> q.cols() + " columns of q are not " + heads + "/" + kvHeads + " heads of whole pairs");
+      long dim = q.cols() / heads;
+      check.input("k", k, q.rows(), dim * kvHeads, F32);
+      check.input("queries", queries, 1, queries.cols(), I32);
+      check.input("c", c, q.cols(), dim, F64);
+      check.output("c", c, q, k, queries);
+      inner.logitCovariance(q, k, queries, heads, kvHeads, scale, c);
+    }
+  }
+
+  @Override
   public void blockInfluence(Tensor x, Tensor y, Tensor accumulator) {
     try (Check c = enter("blockInfluence")) {
       c.input("x", x, F32);

@@ -136,6 +136,20 @@ final class Kernels {
   // int32_t mg_column_energy(mg_context *ctx, const mg_tensor *x, mg_tensor *e);
   final MethodHandle columnEnergy = function("mg_column_energy", ADDRESS, ADDRESS, ADDRESS);
 
+  // int32_t mg_logit_covariance(mg_context *ctx, const mg_tensor *q, const mg_tensor *k, const
+  // mg_tensor *queries, int32_t heads, int32_t kv_heads, float scale, mg_tensor *c);
+  final MethodHandle logitCovariance =
+      function(
+          "mg_logit_covariance",
+          ADDRESS,
+          ADDRESS,
+          ADDRESS,
+          ADDRESS,
+          JAVA_INT,
+          JAVA_INT,
+          JAVA_FLOAT,
+          ADDRESS);
+
   // int32_t mg_block_influence(mg_context *ctx, const mg_tensor *x, const mg_tensor *y, mg_tensor
   // *acc);
   final MethodHandle blockInfluence =

@@ -297,6 +297,20 @@ abstract class NativeBackend implements Backend {
   }
 
   @Override
+  public void logitCovariance(
+      Tensor q, Tensor k, Tensor queries, int heads, int kvHeads, float scale, Tensor c) {
+    MemorySegment a = operand(0, q);
+    MemorySegment b = operand(1, k);
+    MemorySegment m = operand(2, queries);
+    MemorySegment out = operand(3, c);
+    call(
+        "logitCovariance",
+        () ->
+            (int)
+                kernels.logitCovariance.invokeExact(context, a, b, m, heads, kvHeads, scale, out));
+  }
+
+  @Override
   public void blockInfluence(Tensor x, Tensor y, Tensor accumulator) {
     MemorySegment a = operand(0, x);
     MemorySegment b = operand(1, y);

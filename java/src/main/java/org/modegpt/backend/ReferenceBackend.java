@@ -362,6 +362,12 @@ class ReferenceBackend implements Backend {
   }
 
   @Override
+  public void logitCovariance(
+      Tensor q, Tensor k, Tensor queries, int heads, int kvHeads, float scale, Tensor c) {
+    ReferenceStatistics.logitCovariance(q, k, queries, heads, kvHeads, scale, c);
+  }
+
+  @Override
   public void columnEnergy(Tensor x, Tensor energy) {
     for (long i = 0; i < x.rows(); i++) {
       for (long j = 0; j < x.cols(); j++) {

@@ -280,6 +280,18 @@ public final class OpCases {
         inout(F64, heads * dim, dim, NORMAL));
   }
 
+  public static OpCase logitCovariance(int tokens, int heads, int kvHeads, long dim) {
+    return OpCase.of(
+        "logitCovariance",
+        heads + "/" + kvHeads + " heads",
+        Bound.max(1e-5, "float32 softmax weights and products"),
+        (b, t) -> b.logitCovariance(t[0], t[1], t[2], heads, kvHeads, 0.5f, t[3]),
+        in(F32, tokens, heads * dim, NORMAL),
+        in(F32, tokens, kvHeads * dim, NORMAL),
+        in(I32, 1, Math.min(5, tokens), Fill.indices(tokens)),
+        inout(F64, heads * dim, dim, NORMAL));
+  }
+
   public static OpCase columnEnergy(long n, long d) {
     return OpCase.of(
         "columnEnergy",
@@ -436,6 +448,9 @@ public final class OpCases {
     both(cases, crossGram(600, 70, 130));
     cases.add(headGram(515, 3, 64));
     cases.add(columnEnergy(3000, 130));
+    both(cases, logitCovariance(150, 6, 2, 16));
+    cases.add(logitCovariance(40, 2, 2, 64));
+    cases.add(logitCovariance(33, 3, 1, 10));
     cases.add(gram(0, 9));
     cases.add(nll(3, 5000, false));
     cases.add(nll(0, 10, true));
