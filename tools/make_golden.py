@@ -6,11 +6,15 @@
 
 Logits come from `transformers` in float32 on the CPU; hidden states, statistics and decompositions from `reference.py` in float64.
 Both are compared here first, and nothing is written when they disagree by more than 2e-3. The folder's README lists every tensor.
-Same inputs and library versions give the same bytes.
+Same inputs, --threads, library versions and kind of CPU give the same bytes.
 """
 
 import argparse
+import os
 import pathlib
+
+# Before numpy loads: its BLAS splits sums by threads, and the bytes must not depend on how many there are.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
 
