@@ -72,7 +72,6 @@ public final class Calibrator {
       Progress progress) {
     try (Arena arena = Arena.ofShared()) {
       LayerStatistics statistics = LayerStatistics.zeros(backend, arena, model.config());
-      long maxRows = (long) pass.batch() * data.tokens();
       long base = (long) layer * data.count();
       long all = (long) model.config().layers() * data.count();
       progress.update("calibrate", base, all, "sequence-layer");
@@ -80,7 +79,8 @@ public final class Calibrator {
           new StatisticsTap(
               backend,
               model.config(),
-              maxRows,
+              pass.batch(),
+              data.tokens(),
               statistics,
               (done, total) -> progress.update("calibrate", base + done, all, "sequence-layer"))) {
         pass.block(layer, tap);

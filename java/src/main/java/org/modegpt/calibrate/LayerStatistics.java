@@ -17,6 +17,8 @@ import org.modegpt.tensor.Tensor;
 /// @param queryEnergy `[1, heads * h]` diagonal of `qᵀq`, before the rotary embedding
 /// @param keyEnergy `[1, kvHeads * h]` diagonal of `kᵀk`, before the rotary embedding
 /// @param headOutput `C_Z` `[heads * h, h]`: per query head `zᵀz` of what the head emits
+/// @param logitCovariance `[heads * h, h]`: per query head the covariance of the rotary pairs' shares
+///     in the logits under attention, over sampled queries; see {@link Backend#logitCovariance}
 /// @param influence `[1, 3]`: sum of cos(x_in, x_out), sum of ‖x_out − x_in‖² / ‖x_in‖², tokens
 public record LayerStatistics(
     Tensor attentionInput,
@@ -24,6 +26,7 @@ public record LayerStatistics(
     Tensor queryEnergy,
     Tensor keyEnergy,
     Tensor headOutput,
+    Tensor logitCovariance,
     Tensor influence) {
 
   /// All zero, on the back-end's device.
@@ -37,6 +40,7 @@ public record LayerStatistics(
         Residents.zeros(backend, arena, f, f),
         Residents.zeros(backend, arena, 1, q),
         Residents.zeros(backend, arena, 1, k),
+        Residents.zeros(backend, arena, q, config.headDim()),
         Residents.zeros(backend, arena, q, config.headDim()),
         Residents.zeros(backend, arena, 1, 3));
   }
@@ -58,6 +62,7 @@ public record LayerStatistics(
     named.put("query_energy", queryEnergy);
     named.put("key_energy", keyEnergy);
     named.put("head_output", headOutput);
+    named.put("logit_covariance", logitCovariance);
     named.put("influence", influence);
     return named;
   }
@@ -70,6 +75,7 @@ public record LayerStatistics(
         named.get("query_energy"),
         named.get("key_energy"),
         named.get("head_output"),
+        named.get("logit_covariance"),
         named.get("influence"));
   }
 }

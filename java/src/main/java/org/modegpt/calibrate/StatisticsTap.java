@@ -1,14 +1,16 @@
 package org.modegpt.calibrate;
 
 import java.lang.foreign.Arena;
+import java.util.stream.IntStream;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.BlockTap;
 import org.modegpt.model.ModelConfig;
+import org.modegpt.model.Residents;
 import org.modegpt.model.StreamingPass;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// Adds the activations of one block to its {@link LayerStatistics}. Reused over layers.
+/// Adds the activations of one block to its {@link LayerStatistics}. One per layer.
 final class StatisticsTap implements BlockTap, StreamingPass.LayerTap, AutoCloseable {
 
   /// Told of each finished part of a layer.
@@ -16,25 +18,42 @@ final class StatisticsTap implements BlockTap, StreamingPass.LayerTap, AutoClose
     void part(int done, int total);
   }
 
+  /// Sequences and queries of each whose attention is looked at for {@link
+  /// LayerStatistics#logitCovariance}.
+  private static final int LOGIT_SEQUENCES = 8;
+
+  private static final int LOGIT_QUERIES = 128;
+
   private final Backend backend;
   private final ModelConfig config;
   private final Listener listener;
   private final Arena arena = Arena.ofShared();
+  private final int tokens;
+  private final Tensor queries;
   private final Tensor before;
-  private LayerStatistics statistics;
+  private final LayerStatistics statistics;
+  private int sequencesSeen;
 
   StatisticsTap(
-      Backend backend, ModelConfig config, long maxRows, LayerStatistics first, Listener listener) {
+      Backend backend,
+      ModelConfig config,
+      int batch,
+      int tokens,
+      LayerStatistics statistics,
+      Listener listener) {
     this.backend = backend;
     this.config = config;
     this.listener = listener;
-    this.statistics = first;
-    this.before = backend.allocate(arena, DType.F32, maxRows, config.hiddenSize());
+    this.statistics = statistics;
+    this.before = backend.allocate(arena, DType.F32, (long) batch * tokens, config.hiddenSize());
+    this.tokens = tokens;
+    this.queries = Residents.ints(backend, arena, sampled(tokens));
   }
 
-  /// From now on adds to `next`.
-  void switchTo(LayerStatistics next) {
-    statistics = next;
+  /// Positions spread evenly over a sequence, its last among them.
+  private static int[] sampled(int tokens) {
+    int count = Math.min(LOGIT_QUERIES, tokens);
+    return IntStream.range(0, count).map(i -> (int) ((i + 1L) * tokens / count) - 1).toArray();
   }
 
   @Override
@@ -66,6 +85,22 @@ final class StatisticsTap implements BlockTap, StreamingPass.LayerTap, AutoClose
   public void queriesAndKeys(Tensor q, Tensor k) {
     backend.columnEnergy(q, statistics.queryEnergy());
     backend.columnEnergy(k, statistics.keyEnergy());
+  }
+
+  /// Sampled on the first sequences only: it costs as much as the rest of the layer.
+  @Override
+  public void rotatedQueriesAndKeys(Tensor q, Tensor k) {
+    for (long from = 0; from < q.rows() && sequencesSeen < LOGIT_SEQUENCES; from += tokens) {
+      backend.logitCovariance(
+          q.rows(from, from + tokens),
+          k.rows(from, from + tokens),
+          queries,
+          config.heads(),
+          config.kvHeads(),
+          config.attentionScale(),
+          statistics.logitCovariance());
+      sequencesSeen++;
+    }
   }
 
   @Override

@@ -12,6 +12,8 @@ import picocli.CommandLine.Option;
 
 /// What a model is calibrated on.
 final class CalibrationOptions {
+  private static final int PROBE_TOKENS = 1024;
+
   @Option(
       names = {"--calibration", "--dataset"},
       paramLabel = "FILE",
@@ -46,10 +48,24 @@ final class CalibrationOptions {
         samples == null ? base.sequences() : samples, length == null ? base.length() : length);
   }
 
+  private TextDataset text() {
+    return TextDataset.read(files.isEmpty() ? List.of(Demo.calibrationText().toString()) : files);
+  }
+
+  /// A sequence of the same text to measure removals on, drawn with another seed.
+  List<int[]> probe(Transformer model) {
+    TextDataset text = text();
+    int[] ids = model.directory().tokenizer().encode(text.text());
+    int tokens = Math.min(PROBE_TOKENS, Math.min(ids.length, model.config().contextLength()));
+    TokenBlocks blocks =
+        TokenBlocks.sample(text.name(), ids, tokens, 1, seed + 1)
+            .requireIdsBelow(model.config().vocabSize());
+    return List.of(blocks.block(0));
+  }
+
   /// Reads and tokenises the text and draws the sequences.
   CalibrationData data(Transformer model, OutputOptions output) {
-    List<String> sources = files.isEmpty() ? List.of(Demo.calibrationText().toString()) : files;
-    TextDataset text = TextDataset.read(sources);
+    TextDataset text = text();
     int[] ids = model.directory().tokenizer().encode(text.text());
     Recipe.Calibration wanted = settings(Recipe.DEFAULT.calibration());
     int tokens = length != null ? length : Math.min(wanted.length(), model.config().contextLength());

@@ -72,7 +72,7 @@ final class CompressCommand implements Callable<Integer> {
       description = "Built-in recipe or a JSON file (default: ${DEFAULT-VALUE}).")
   private String recipeName;
 
-  @Option(names = "--allocation", paramLabel = "RULE", description = "uniform or block-influence; default: the recipe's.")
+  @Option(names = "--allocation", paramLabel = "RULE", description = "uniform, block-influence or measured; default: the recipe's.")
   private @Nullable String allocation;
 
   @Option(names = "--multiple-of", paramLabel = "N", description = "Make ranks multiples of N; 8 suits accelerators.")
@@ -130,14 +130,14 @@ final class CompressCommand implements Callable<Integer> {
       Path file = statisticsFile != null ? statisticsFile : calibrated(model, backend, first);
       Comparison comparison = new Comparison(model, backend, evaluation, output);
       try (Statistics statistics = Statistics.open(file)) {
-        for (double ratio : asked) {
-          Recipe recipe = withSize(base, ratio);
+        Compressor compressor = new Compressor(model, backend);
+        List<RankPlan> plans = plans(compressor, model, statistics, base, asked);
+        for (int i = 0; i < plans.size(); i++) {
+          Recipe recipe = withSize(base, asked.get(i));
           Path out = folder(model, recipe, asked.size() > 1);
-          Compressor compressor = new Compressor(model, backend);
-          RankPlan plan = compressor.plan(statistics, recipe);
           CompressionReport report =
               compressor.run(
-                  statistics, recipe, plan, new Compressor.Output(out, type, shard, overwrite), output.progress());
+                  statistics, recipe, plans.get(i), new Compressor.Output(out, type, shard, overwrite), output.progress());
           comparison.add(out, report, noEvaluation);
         }
       }
@@ -149,11 +149,18 @@ final class CompressCommand implements Callable<Integer> {
     return 0;
   }
 
+  private List<RankPlan> plans(
+      Compressor compressor, Transformer model, Statistics statistics, Recipe recipe, List<Double> asked) {
+    List<int[]> probe =
+        recipe.allocation() == AllocationRule.MEASURED ? calibration.probe(model) : List.of();
+    Recipe sized = withSize(recipe, asked.getFirst());
+    return compressor.plans(
+        statistics, sized, targetParameters != null ? List.of() : asked, probe, output.progress());
+  }
+
   private Recipe recipe() {
     Recipe recipe;
-    if (recipeName.equals("default")) {
-      recipe = Recipe.DEFAULT;
-    } else if (recipeName.endsWith(".json")) {
+    if (recipeName.endsWith(".json")) {
       recipe = Recipe.ofJson(read(Path.of(recipeName)), recipeName);
     } else {
       recipe = Recipe.named(recipeName);
@@ -184,7 +191,7 @@ final class CompressCommand implements Callable<Integer> {
         return rule;
       }
     }
-    throw usage("--allocation must be uniform or block-influence, not " + name);
+    throw usage("--allocation must be uniform, block-influence or measured, not " + name);
   }
 
   private Recipe withSize(Recipe recipe, double ratio) {
@@ -235,7 +242,7 @@ final class CompressCommand implements Callable<Integer> {
     RankPlan plan;
     if (statisticsFile != null) {
       try (Statistics statistics = Statistics.open(statisticsFile)) {
-        plan = compressor.plan(statistics, recipe);
+        plan = plans(compressor, model, statistics, recipe, List.of(recipe.ratio())).getFirst();
       }
     } else {
       if (recipe.allocation() != AllocationRule.UNIFORM) {

@@ -8,5 +8,8 @@ public enum AllocationRule {
   UNIFORM,
   /// See {@link BlockInfluence}.
   @JsonProperty("block-influence")
-  BLOCK_INFLUENCE
+  BLOCK_INFLUENCE,
+  /// Per module, by measured divergence from the dense model; see {@link MeasuredAllocation}.
+  @JsonProperty("measured")
+  MEASURED
 }

@@ -3,6 +3,7 @@ package org.modegpt.compress;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
@@ -21,9 +22,13 @@ import org.modegpt.tensor.Tensor;
 /// stream, like the back-end: for several ratios at once use one compressor and back-end per
 /// thread; weights and statistics may be shared.
 public final class BlockCompressor implements AutoCloseable {
+  /// Ridge of the logit covariance, relative to the mean of its diagonal.
+  private static final double LOGIT_RIDGE = 1e-3;
+
   private final BlockSizes sizes;
   private final Workspace workspace;
-  private final List<Decomposition> decompositions;
+  private final Recipe recipe;
+  private final Map<Integer, List<Decomposition>> decompositions = new HashMap<>();
 
   public BlockCompressor(Backend backend, BlockSizes sizes, Recipe recipe) {
     if (!sizes.rotary() || !sizes.gated()) {
@@ -32,11 +37,7 @@ public final class BlockCompressor implements AutoCloseable {
     }
     this.sizes = sizes;
     this.workspace = new Workspace(backend);
-    this.decompositions =
-        List.of(
-            new ColumnRowQk(),
-            new ValueOutputSvd(recipe.valueOutput()),
-            new NystromMlp(recipe.ridge()));
+    this.recipe = recipe;
   }
 
   /// Shrinks one block to the given ranks.
@@ -54,31 +55,111 @@ public final class BlockCompressor implements AutoCloseable {
       LayerRanks ranks) {
     requireShapes(layer, weights, statistics);
     requireFinite(layer, statistics);
-    Map<Role, Tensor> result = new EnumMap<>(weights);
+    CompressedBlock block = untouched(weights);
+    for (Module module : Module.values()) {
+      block = replace(arena, layer, weights, statistics, block, module, ranks.of(module));
+    }
+    return block;
+  }
+
+  private CompressedBlock untouched(Map<Role, Tensor> weights) {
     List<ModuleReport> reports = new ArrayList<>();
-    List<List<Integer>> pairs = LayerShape.full(1, sizes.headDim(), sizes.kvHeads()).rotaryPairs();
-    List<Integer> units = IntStream.range(0, sizes.mlpWidth()).boxed().toList();
-    for (Decomposition decomposition : decompositions) {
-      Module module = decomposition.module();
-      int rank = ranks.of(module);
-      requireRank(layer, module, rank);
-      if (rank == sizes.fullRank(module)) {
-        reports.add(ModuleReport.untouched(module, rank));
+    for (Module module : Module.values()) {
+      reports.add(ModuleReport.untouched(module, sizes.fullRank(module)));
+    }
+    return new CompressedBlock(
+        LayerShape.full(sizes.mlpWidth(), sizes.headDim(), sizes.kvHeads()),
+        weights,
+        IntStream.range(0, sizes.mlpWidth()).boxed().toList(),
+        reports);
+  }
+
+  /// A block with one module at another rank, its other modules as they are in `block`.
+  ///
+  /// @param weights of the dense block
+  CompressedBlock replace(
+      Arena arena,
+      int layer,
+      Map<Role, Tensor> weights,
+      LayerStatistics statistics,
+      CompressedBlock block,
+      Module module,
+      int rank) {
+    requireRank(layer, module, rank);
+    ModuleResult shrunk =
+        rank == sizes.fullRank(module)
+            ? keep(weights, module)
+            : decomposition(layer, module)
+                .apply(workspace, arena, sizes, weights, statistics, rank);
+    workspace.backend.sync();
+    Map<Role, Tensor> result = new EnumMap<>(block.weights());
+    result.keySet().removeAll(module.roles());
+    result.putAll(shrunk.weights());
+    List<ModuleReport> reports = new ArrayList<>(block.reports());
+    reports.replaceAll(r -> r.module() == module ? shrunk.report() : r);
+    LayerShape old = block.shape();
+    LayerShape shape =
+        switch (module) {
+          case QUERY_KEY -> new LayerShape(old.mlpWidth(), rank, old.voDim(), shrunk.kept());
+          case VALUE_OUTPUT -> new LayerShape(old.mlpWidth(), old.qkDim(), rank, old.rotaryPairs());
+          case MLP -> new LayerShape(rank, old.qkDim(), old.voDim(), old.rotaryPairs());
+        };
+    List<Integer> units = module == Module.MLP ? shrunk.kept().getFirst() : block.units();
+    return new CompressedBlock(shape, result, units, reports);
+  }
+
+  private ModuleResult keep(Map<Role, Tensor> weights, Module module) {
+    Map<Role, Tensor> same = new EnumMap<>(weights);
+    same.keySet().retainAll(module.roles());
+    CompressedBlock full = untouched(weights);
+    return new ModuleResult(
+        same,
+        module == Module.MLP ? List.of(full.units()) : full.shape().rotaryPairs(),
+        ModuleReport.untouched(module, sizes.fullRank(module)));
+  }
+
+  private Decomposition decomposition(int layer, Module module) {
+    return decompositions
+        .computeIfAbsent(
+            layer,
+            _ ->
+                List.of(
+                    recipe.queryKey() == QueryKeyRule.COLUMN_ROW
+                        ? new ColumnRowQk()
+                        : new MultiplierQk(LOGIT_RIDGE),
+                    new ValueOutputSvd(recipe.valueOutput()),
+                    new NystromMlp(recipe.ridge(), recipe.mlp())))
+        .stream()
+        .filter(d -> d.module() == module)
+        .findFirst()
+        .orElseThrow();
+  }
+
+  /// The squared change of a module's output on the calibration text at each rank, up to a factor
+  /// that is the same for all ranks.
+  double[] localErrors(
+      int layer,
+      Map<Role, Tensor> weights,
+      LayerStatistics statistics,
+      Module module,
+      int... ranks) {
+    double[] errors = new double[ranks.length];
+    for (int i = 0; i < ranks.length; i++) {
+      if (ranks[i] == sizes.fullRank(module)) {
         continue;
       }
-      ModuleResult shrunk = decomposition.apply(workspace, arena, sizes, weights, statistics, rank);
-      result.keySet().removeAll(module.roles());
-      result.putAll(shrunk.weights());
-      reports.add(shrunk.report());
-      switch (module) {
-        case QUERY_KEY -> pairs = shrunk.kept();
-        case MLP -> units = shrunk.kept().getFirst();
-        case VALUE_OUTPUT -> {}
+      Decomposition decomposition = decomposition(layer, module);
+      if (decomposition instanceof NystromMlp mlp && recipe.mlp() == MlpRule.BRAIN_SURGEON) {
+        errors[i] = mlp.removalCost(workspace, weights, statistics, ranks[i]);
+      } else {
+        try (Arena arena = Arena.ofShared()) {
+          ModuleReport report =
+              decomposition.apply(workspace, arena, sizes, weights, statistics, ranks[i]).report();
+          errors[i] = report.relativeError() * report.relativeError();
+        }
       }
     }
-    workspace.backend.sync();
-    LayerShape shape = new LayerShape(ranks.mlpWidth(), ranks.qkRank(), ranks.voRank(), pairs);
-    return new CompressedBlock(shape, result, units, reports);
+    return errors;
   }
 
   private void requireRank(int layer, Module module, int rank) {

@@ -29,7 +29,23 @@ final class BrainSurgeon {
   /// @param order units in the order they leave, as many as were asked for
   /// @param cost squared change of the output, summed over tokens, after each of them: `cost[i]`
   ///   when `order[0..i]` have left
-  record Order(int[] order, double[] cost) {}
+  record Order(int[] order, double[] cost) {
+
+    /// With the one unit of `units` that stayed at the end.
+    Order withLast(int units) {
+      boolean[] seen = new boolean[units];
+      for (int unit : order) {
+        seen[unit] = true;
+      }
+      int[] all = Arrays.copyOf(order, units);
+      for (int unit = 0; unit < units; unit++) {
+        if (!seen[unit]) {
+          all[units - 1] = unit;
+        }
+      }
+      return new Order(all, cost);
+    }
+  }
 
   /// @param inverse `P`, F64 `[f, f]` in full, host memory; destroyed
   /// @param outer `K = W Wᵀ`, F64 `[f, f]` in full, host memory; destroyed

@@ -53,14 +53,37 @@ public final class Compressor {
     this.sizes = BlockSizes.of(config);
   }
 
-  /// The ranks the recipe leads to.
-  public RankPlan plan(Statistics statistics, Recipe recipe) {
+  /// The ranks the recipe leads to for each ratio (or for its parameter target when `ratios` is empty); measurements that serve
+  /// every ratio are made once.
+  ///
+  /// @param probe equally long sequences for {@link AllocationRule#MEASURED}; not looked at by other rules
+  public List<RankPlan> plans(
+      Statistics statistics, Recipe recipe, List<Double> ratios, List<int[]> probe, Progress progress) {
     statistics.requireModel(model);
-    long target = target(recipe);
-    double ratio = 1 - (double) target / config.matrixParameters();
-    List<Double> influence = DoubleStream.of(statistics.blockInfluence()).boxed().toList();
-    List<Removal> removals = recipe.allocation(influence).allocate(config.layers(), ratio);
-    return Budget.plan(sizes, removals, target, recipe.multipleOf());
+    List<Long> targets = new ArrayList<>();
+    for (double ratio : ratios) {
+      targets.add(target(recipe.withRatio(ratio)));
+    }
+    if (ratios.isEmpty()) {
+      targets.add(target(recipe));
+    }
+    if (recipe.allocation() == AllocationRule.MEASURED) {
+      try (MeasuredAllocation allocation = new MeasuredAllocation(model, backend, statistics, recipe, probe)) {
+        return targets.stream().map(target -> allocation.plan(target, progress)).toList();
+      }
+    }
+    Allocation allocation =
+        recipe.allocation() == AllocationRule.UNIFORM
+            ? Allocation.uniform()
+            : new BlockInfluence(
+                DoubleStream.of(statistics.blockInfluence()).boxed().toList(), recipe.epsilon(), recipe.cap());
+    return targets.stream()
+        .map(
+            target -> {
+              double ratio = 1 - (double) target / config.matrixParameters();
+              return Budget.plan(sizes, allocation.allocate(config.layers(), ratio), target, recipe.multipleOf());
+            })
+        .toList();
   }
 
   /// The ranks of a uniform allocation, which needs no statistics.

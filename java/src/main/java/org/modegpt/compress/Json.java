@@ -2,6 +2,7 @@ package org.modegpt.compress;
 
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.DatabindException;
@@ -62,6 +63,13 @@ final class Json {
               });
           return MAPPER.treeToValue(merged, type);
         });
+  }
+
+  /// A copy of `original` with another value of one key.
+  static <T> T edited(T original, String key, @Nullable Object value, Class<T> type) {
+    ObjectNode tree = MAPPER.valueToTree(original);
+    tree.set(key, MAPPER.valueToTree(value));
+    return guarded(key, () -> MAPPER.treeToValue(tree, type));
   }
 
   /// The text of `key` at the top level, or `fallback`.

@@ -11,6 +11,15 @@ public record LayerRanks(int mlpWidth, int qkRank, int voRank) {
     return new LayerRanks(sizes.mlpWidth(), sizes.headDim(), sizes.headDim());
   }
 
+  /// The same with another rank of one module.
+  LayerRanks with(Module module, int rank) {
+    return switch (module) {
+      case QUERY_KEY -> new LayerRanks(mlpWidth, rank, voRank);
+      case VALUE_OUTPUT -> new LayerRanks(mlpWidth, qkRank, rank);
+      case MLP -> new LayerRanks(rank, qkRank, voRank);
+    };
+  }
+
   public int of(Module module) {
     return switch (module) {
       case QUERY_KEY -> qkRank;

@@ -7,6 +7,8 @@ import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.DoubleStream;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
 import org.modegpt.calibrate.LayerStatistics;
@@ -22,8 +24,23 @@ import org.modegpt.tensor.Tensor;
 ///
 /// Only the diagonal of an inverse is needed: `s_i = 1 − λ ‖L⁻¹ e_i‖²` with `L Lᵀ = C_H + λI`.
 ///
-/// @param ridge λ relative to the mean of diag(C_H)
-record NystromMlp(double ridge) implements Decomposition {
+/// With {@link MlpRule#BRAIN_SURGEON} the units are those that {@link BrainSurgeon} would remove last. An instance belongs to one
+/// block: it remembers the order, which serves every width.
+final class NystromMlp implements Decomposition {
+  private final double ridge;
+  private final MlpRule rule;
+  private BrainSurgeon.@Nullable Order order;
+
+  NystromMlp(double ridge) {
+    this(ridge, MlpRule.LEVERAGE);
+  }
+
+  /// @param ridge λ relative to the mean of diag(C_H)
+  NystromMlp(double ridge, MlpRule rule) {
+    this.ridge = ridge;
+    this.rule = rule;
+  }
+
   /// A unit that the units before it explain up to this share of its energy makes the refit
   /// singular in float64.
   private static final double SINGULAR = 1e-12;
@@ -44,14 +61,56 @@ record NystromMlp(double ridge) implements Decomposition {
     Tensor gram = statistics.mlpInner();
     int f = Math.toIntExact(gram.rows());
     workspace.reset();
+    int[] kept = kept(workspace, weights, gram, width);
     Tensor square = workspace.matrix(f, f);
-    double[] spread = inverseSpread(workspace, gram, square);
-    for (int i = 0; i < f; i++) {
-      spread[i] = -spread[i];
-    }
-    int[] kept = Selection.largest(spread, width);
     workspace.mirror(gram, square);
     return refit(workspace, arena, weights, square, kept);
+  }
+
+  private int[] kept(Workspace workspace, Map<Role, Tensor> weights, Tensor gram, int width) {
+    int f = Math.toIntExact(gram.rows());
+    if (rule == MlpRule.LEVERAGE) {
+      double[] spread = inverseSpread(workspace, gram, workspace.matrix(f, f));
+      return Selection.largest(DoubleStream.of(spread).map(s -> -s).toArray(), width);
+    }
+    int[] removed = order(workspace, weights, gram).order();
+    return IntStream.of(removed).skip(f - width).sorted().toArray();
+  }
+
+  /// Squared change of the MLP's output, summed over tokens, when `width` units are kept.
+  double removalCost(
+      Workspace workspace, Map<Role, Tensor> weights, LayerStatistics statistics, int width) {
+    Tensor gram = statistics.mlpInner();
+    int removed = Math.toIntExact(gram.rows()) - width;
+    workspace.reset();
+    return removed == 0 ? 0 : order(workspace, weights, gram).cost()[removed - 1];
+  }
+
+  private BrainSurgeon.Order order(
+      Workspace workspace, Map<Role, Tensor> weights, Tensor gram) {
+    BrainSurgeon.Order known = order;
+    if (known != null) {
+      return known;
+    }
+    Backend backend = workspace.backend;
+    long f = gram.rows();
+    Tensor factor = workspace.matrix(f, f);
+    factorRidged(workspace, gram, factor);
+    backend.triangularInverse(factor);
+    workspace.clearAboveDiagonal(factor);
+    Tensor inverse = workspace.product(factor, true, factor, false);
+    Tensor down = workspace.doubles(weights.get(Role.DOWN));
+    Tensor outer = workspace.product(down, true, down, false);
+    try (Arena arena = Arena.ofShared()) {
+      BrainSurgeon surgeon = new BrainSurgeon(backend);
+      BrainSurgeon.Order found =
+          surgeon.eliminate(
+              Residents.download(backend, arena, inverse),
+              Residents.download(backend, arena, outer),
+              Math.toIntExact(f) - 1);
+      order = found.withLast(Math.toIntExact(f));
+    }
+    return order;
   }
 
   /// Ridge leverage scores of all units, in `[0, 1)`.
@@ -69,6 +128,13 @@ record NystromMlp(double ridge) implements Decomposition {
   /// `‖L⁻¹ e_i‖²`, the diagonal of `(C_H + λI)⁻¹`: small where the score is large, and without the
   /// rounding of `1 − λ(…)`.
   private double[] inverseSpread(Workspace workspace, Tensor gram, Tensor scratch) {
+    factorRidged(workspace, gram, scratch);
+    workspace.backend.triangularInverse(scratch);
+    return columnNorms(workspace.backend, scratch);
+  }
+
+  /// `L` with `L Lᵀ = C_H + λI`.
+  private void factorRidged(Workspace workspace, Tensor gram, Tensor scratch) {
     Backend backend = workspace.backend;
     backend.copy(gram, scratch);
     workspace.addToDiagonal(scratch, lambda(workspace, gram));
@@ -78,8 +144,6 @@ record NystromMlp(double ridge) implements Decomposition {
               + ridge
               + " are not positive definite; use a larger ridge");
     }
-    backend.triangularInverse(scratch);
-    return columnNorms(backend, scratch);
   }
 
   /// Squared norms of the columns of a lower triangle; what is above the diagonal is not looked at.

@@ -20,6 +20,7 @@ final class PairElimination {
   private final boolean[] gone;
   private final List<Integer> order = new ArrayList<>();
   private final double[] cost;
+  private final double energy;
 
   /// @param covariances per query head that shares the key head, `[h][h]`: features `re` of all
   ///   pairs, then `im`
@@ -28,12 +29,19 @@ final class PairElimination {
     this.pairs = covariances.getFirst().length / 2;
     this.gone = new boolean[pairs];
     this.cost = new double[pairs + 1];
+    double sum = 0;
     for (double[][] g : covariances) {
+      for (int i = 0; i < pairs; i++) {
+        for (int j = 0; j < pairs; j++) {
+          sum += g[i][j];
+        }
+      }
       inverse.add(SmallMatrix.inverse(regularised(g, ridge)));
       double[] w = new double[2 * pairs];
       java.util.Arrays.fill(w, 0, pairs, 1.0);
       multipliers.add(w);
     }
+    this.energy = sum;
   }
 
   private static double[][] regularised(double[][] g, double ridge) {
@@ -66,6 +74,11 @@ final class PairElimination {
   /// The loss after `removed` pairs have left, summed over the query heads.
   double cost(int removed) {
     return cost[removed];
+  }
+
+  /// The spread of all logits, summed over the query heads: what a cost is relative to.
+  double energy() {
+    return energy;
   }
 
   /// `a` and `b` of pair p for query head `head` of the group.

@@ -13,6 +13,8 @@ import org.modegpt.UserException;
 /// @param epsilon temperature of {@link BlockInfluence}
 /// @param cap largest share that {@link BlockInfluence} removes of one layer
 /// @param ridge of the MLP's leverage scores, relative to the mean of diag(C_H)
+/// @param rounds measurements of {@link AllocationRule#MEASURED}: 1 on the dense model, then each on
+///   the model the round before would make
 /// @param multipleOf MLP widths and head ranks are multiples of this, or full
 /// @param seed of everything random, which is the choice of calibration sequences
 public record Recipe(
@@ -23,7 +25,10 @@ public record Recipe(
     double epsilon,
     double cap,
     double ridge,
+    QueryKeyRule queryKey,
     ValueOutputRule valueOutput,
+    MlpRule mlp,
+    int rounds,
     int multipleOf,
     Calibration calibration,
     long seed) {
@@ -48,22 +53,47 @@ public record Recipe(
           0.04,
           0.8,
           1e-2,
+          QueryKeyRule.COLUMN_ROW,
           ValueOutputRule.PUBLISHED,
+          MlpRule.LEVERAGE,
+          1,
           1,
           new Calibration(128, 2048),
           0);
 
   /// The publication with the joint optimum for grouped values.
-  public static final Recipe JOINT = PAPER.withName("joint").withValueOutput(ValueOutputRule.JOINT);
+  public static final Recipe JOINT = PAPER.withName("joint").with("value_output", "joint");
 
-  public static final Recipe DEFAULT = JOINT;
+  /// Output-aware decompositions, measured allocation per module, one round of refinement.
+  public static final Recipe DEFAULT =
+      new Recipe(
+          "default",
+          0.2,
+          null,
+          AllocationRule.MEASURED,
+          0.04,
+          0.8,
+          1e-2,
+          QueryKeyRule.MULTIPLIERS,
+          ValueOutputRule.HEAD_OUTPUT,
+          MlpRule.BRAIN_SURGEON,
+          2,
+          1,
+          new Calibration(128, 2048),
+          0);
 
-  private static final List<Recipe> BUILT_IN = List.of(PAPER, JOINT);
+  /// The default with more rounds.
+  public static final Recipe BEST = DEFAULT.withName("best").with("rounds", 4);
+
+  private static final List<Recipe> BUILT_IN = List.of(DEFAULT, BEST, PAPER, JOINT);
 
   public Recipe {
     require(name != null && !name.isBlank(), "name must not be empty");
     require(allocation != null, "allocation must not be null");
+    require(queryKey != null, "query_key must not be null");
     require(valueOutput != null, "value_output must not be null");
+    require(mlp != null, "mlp must not be null");
+    require(rounds >= 1 && rounds <= 10, "rounds must be 1 to 10, not " + rounds);
     require(calibration != null, "calibration must not be null");
     require(
         ratio >= 0 && ratio <= MAX_RATIO,
@@ -105,134 +135,41 @@ public record Recipe(
     return Json.write(this);
   }
 
-  /// The allocation this recipe asks for.
-  ///
-  /// @param influence block influence per layer
-  public Allocation allocation(List<Double> influence) {
-    return switch (allocation) {
-      case UNIFORM -> Allocation.uniform();
-      case BLOCK_INFLUENCE -> new BlockInfluence(influence, epsilon, cap);
-    };
-  }
-
   public Recipe withName(String value) {
-    return new Recipe(
-        value,
-        ratio,
-        targetParameters,
-        allocation,
-        epsilon,
-        cap,
-        ridge,
-        valueOutput,
-        multipleOf,
-        calibration,
-        seed);
+    return with("name", value);
   }
 
+  /// Clears a parameter target.
   public Recipe withRatio(double value) {
-    return new Recipe(
-        name,
-        value,
-        null,
-        allocation,
-        epsilon,
-        cap,
-        ridge,
-        valueOutput,
-        multipleOf,
-        calibration,
-        seed);
+    return with("target_parameters", null).with("ratio", value);
   }
 
   public Recipe withTargetParameters(long value) {
-    return new Recipe(
-        name,
-        ratio,
-        value,
-        allocation,
-        epsilon,
-        cap,
-        ridge,
-        valueOutput,
-        multipleOf,
-        calibration,
-        seed);
+    return with("target_parameters", value);
   }
 
   public Recipe withAllocation(AllocationRule value) {
-    return new Recipe(
-        name,
-        ratio,
-        targetParameters,
-        value,
-        epsilon,
-        cap,
-        ridge,
-        valueOutput,
-        multipleOf,
-        calibration,
-        seed);
+    return with("allocation", value);
   }
 
-  public Recipe withValueOutput(ValueOutputRule value) {
-    return new Recipe(
-        name,
-        ratio,
-        targetParameters,
-        allocation,
-        epsilon,
-        cap,
-        ridge,
-        value,
-        multipleOf,
-        calibration,
-        seed);
+  public Recipe withRounds(int value) {
+    return with("rounds", value);
   }
 
   public Recipe withMultipleOf(int value) {
-    return new Recipe(
-        name,
-        ratio,
-        targetParameters,
-        allocation,
-        epsilon,
-        cap,
-        ridge,
-        valueOutput,
-        value,
-        calibration,
-        seed);
+    return with("multiple_of", value);
   }
 
   public Recipe withCalibration(Calibration value) {
-    return new Recipe(
-        name,
-        ratio,
-        targetParameters,
-        allocation,
-        epsilon,
-        cap,
-        ridge,
-        valueOutput,
-        multipleOf,
-        value,
-        seed);
+    return with("calibration", value);
   }
 
   public Recipe withSeed(long value) {
-    return new Recipe(
-        name,
-        ratio,
-        targetParameters,
-        allocation,
-        epsilon,
-        cap,
-        ridge,
-        valueOutput,
-        multipleOf,
-        calibration,
-        value);
+    return with("seed", value);
+  }
+
+  private Recipe with(String key, @Nullable Object value) {
+    return Json.edited(this, key, value, Recipe.class);
   }
 
   private static void require(boolean condition, String message) {

@@ -11,5 +11,10 @@ public enum ValueOutputRule {
   PUBLISHED,
   /// The optimum for value and all its output blocks together, with `G_o = Σ_j W_o,j W_o,jᵀ`.
   @JsonProperty("joint")
-  JOINT
+  JOINT,
+  /// The joint optimum for what attention emits: `G_v` is the Gram matrix of the head outputs over
+  /// tokens, `Σ_j Z_jᵀ Z_j`, in place of `W_vᵀ C_X W_v`, and each `W_o,j W_o,jᵀ` is weighted by the
+  /// energy of its head.
+  @JsonProperty("head-output")
+  HEAD_OUTPUT
 }

@@ -52,9 +52,10 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
     int group = sizes.group();
     Tensor value = workspace.doubles(weights.get(Role.V)); // [kvHeads * h, d]
     Tensor output = workspace.doubles(weights.get(Role.O)); // [d, heads * h]
-    Tensor gram = workspace.matrix(sizes.hidden(), sizes.hidden());
-    workspace.mirror(statistics.attentionInput(), gram);
-    Tensor weighted = workspace.product(value, false, gram, false);
+    // A value bias is part of what heads emit, and of nothing that is left to approximate.
+    boolean emitted = rule == ValueOutputRule.HEAD_OUTPUT && weights.get(Role.V_BIAS) == null;
+    double[] energy = emitted ? headEnergy(workspace, statistics.headOutput(), sizes) : ones(sizes);
+    Tensor weighted = emitted ? value : inputWeighted(workspace, statistics, sizes, value);
     Tensor newValue = workspace.matrix((long) sizes.kvHeads() * rank, sizes.hidden());
     Tensor newOutput = workspace.matrix(sizes.hidden(), (long) sizes.heads() * rank);
     double lost = 0;
@@ -62,11 +63,14 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
     List<List<Double>> tails = new ArrayList<>();
     for (int kv = 0; kv < sizes.kvHeads(); kv++) {
       Tensor v = head(value, kv, h);
-      Tensor valueGram = workspace.product(v, false, head(weighted, kv, h), true);
+      Tensor valueGram =
+          emitted
+              ? emittedGram(workspace, statistics.headOutput(), kv, sizes)
+              : workspace.product(v, false, head(weighted, kv, h), true);
       Tensor outputGram = workspace.zeros(h, h);
       for (int j = kv * group; j < (kv + 1) * group; j++) {
         Tensor o = block(output, j, h);
-        backend.gemm(true, false, 1, o, o, 1, outputGram);
+        backend.gemm(true, false, energy[j], o, o, 1, outputGram);
       }
       Maps maps =
           rule == ValueOutputRule.PUBLISHED && group > 1
@@ -92,6 +96,39 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
         new ModuleReport(
             Module.VALUE_OUTPUT, rank, h, ModuleReport.relative(lost, total), 0, tails);
     return new ModuleResult(result, List.of(), report);
+  }
+
+  /// `C_X W_v`, transposed.
+  private static Tensor inputWeighted(
+      Workspace workspace, LayerStatistics statistics, BlockSizes sizes, Tensor value) {
+    Tensor gram = workspace.matrix(sizes.hidden(), sizes.hidden());
+    workspace.mirror(statistics.attentionInput(), gram);
+    return workspace.product(value, false, gram, false);
+  }
+
+  /// `Σ_j Z_jᵀ Z_j` over the query heads of one value head.
+  private static Tensor emittedGram(
+      Workspace workspace, Tensor headOutput, int kv, BlockSizes sizes) {
+    int h = sizes.headDim();
+    Tensor sum = workspace.copy(head(headOutput, kv * sizes.group(), h));
+    for (int j = kv * sizes.group() + 1; j < (kv + 1) * sizes.group(); j++) {
+      workspace.backend.add(1, head(headOutput, j, h), sum);
+    }
+    return sum;
+  }
+
+  /// Energy of what each query head emits, relative to the mean.
+  private static double[] headEnergy(Workspace workspace, Tensor headOutput, BlockSizes sizes) {
+    double[] energy = new double[sizes.heads()];
+    for (int j = 0; j < energy.length; j++) {
+      energy[j] = DoubleStream.of(workspace.diagonal(head(headOutput, j, sizes.headDim()))).sum();
+    }
+    double mean = DoubleStream.of(energy).average().orElseThrow();
+    return mean > 0 ? DoubleStream.of(energy).map(e -> e / mean).toArray() : ones(sizes);
+  }
+
+  private static double[] ones(BlockSizes sizes) {
+    return DoubleStream.generate(() -> 1).limit(sizes.heads()).toArray();
   }
 
   private static Maps joint(Workspace workspace, Tensor valueGram, Tensor outputGram, int rank) {

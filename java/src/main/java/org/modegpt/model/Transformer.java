@@ -96,6 +96,12 @@ public final class Transformer implements AutoCloseable {
     return new BlockWeights(shape, tensors, frequencies(backend, arena, shape));
   }
 
+  /// A block of this model's kind with weights that are on the back-end's device already.
+  public BlockWeights block(
+      Backend backend, Arena arena, LayerShape shape, Map<Role, Tensor> weights) {
+    return new BlockWeights(shape, weights, frequencies(backend, arena, shape));
+  }
+
   /// The token embedding `[vocab, d]` in its stored type.
   public Tensor embedding(Backend backend, Arena arena) {
     return load(backend, arena, architecture.embedding(), true);

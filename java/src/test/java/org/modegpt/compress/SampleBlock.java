@@ -143,6 +143,7 @@ final class SampleBlock implements BlockTap {
         energy(queries),
         energy(keys),
         Tensor.allocate(arena, DType.F64, (long) sizes.heads() * sizes.headDim(), sizes.headDim()),
+        Tensor.allocate(arena, DType.F64, (long) sizes.heads() * sizes.headDim(), sizes.headDim()),
         Tensor.ofDoubles(arena, 1, 3, 0, 0, (double) stream.rows()));
   }
 

@@ -288,7 +288,7 @@ public final class OpCases {
         (b, t) -> b.logitCovariance(t[0], t[1], t[2], heads, kvHeads, 0.5f, t[3]),
         in(F32, tokens, heads * dim, NORMAL),
         in(F32, tokens, kvHeads * dim, NORMAL),
-        in(I32, 1, Math.min(5, tokens), Fill.indices(tokens)),
+        in(I32, 1, Math.min(5, tokens), Fill.integers(0, tokens)),
         inout(F64, heads * dim, dim, NORMAL));
   }
 
