@@ -21,19 +21,26 @@ template <class T> struct Add {
   }
 };
 
-struct Scale {
-  float alpha, softcap;
-  float *x;
+__device__ inline float hyperbolic_tangent(float x) {
+  return tanhf(x);
+}
+__device__ inline double hyperbolic_tangent(double x) {
+  return tanh(x);
+}
+
+template <class T> struct Scale {
+  T alpha, softcap;
+  T *x;
   int64_t stride;
   template <int V> __device__ void at(int64_t row, int64_t col) const {
-    float v[V];
-    load<V>(x + row * stride + col, v);
+    Pack<T, V> *target = reinterpret_cast<Pack<T, V> *>(x + row * stride + col);
+    Pack<T, V> v = *target;
 #pragma unroll
     for (int i = 0; i < V; i++) {
-      v[i] *= alpha;
-      if (softcap > 0) v[i] = softcap * tanhf(v[i] / softcap);
+      v.v[i] *= alpha;
+      if (softcap > 0) v.v[i] = softcap * hyperbolic_tangent(v.v[i] / softcap);
     }
-    store<V>(x + row * stride + col, v);
+    *target = v;
   }
 };
 
@@ -79,6 +86,11 @@ template <class T> void add(mg_context *ctx, float alpha, const mg_tensor *x, mg
   map<vector_length<T>>(ctx, f, y->rows, y->cols, aligned(x, 16) && aligned(y, 16), !broadcast && contiguous(x) && contiguous(y));
 }
 
+template <class T> void scale(mg_context *ctx, float alpha, float softcap, mg_tensor *x) {
+  const Scale<T> f{(T)alpha, (T)softcap, pointer<T>(x), x->stride};
+  map<vector_length<T>>(ctx, f, x->rows, x->cols, aligned(x, 16), contiguous(x));
+}
+
 template <class T> void gather(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y) {
   const Gather<T> f{pointer<T>(x), pointer<int32_t>(index), pointer<T>(y), x->stride, y->stride, x->cols, ctx->fault};
   map<1>(ctx, f, y->rows, y->cols, false, false);
@@ -116,9 +128,9 @@ int32_t mg_add(mg_context *ctx, float alpha, const mg_tensor *x, mg_tensor *y) {
 
 int32_t mg_scale(mg_context *ctx, float alpha, float softcap, mg_tensor *x) {
   return guarded(ctx, "scale", [&] {
-    require("x", x, {MG_F32});
+    require("x", x, {MG_F32, MG_F64});
     if (empty(x)) return;
-    map<4>(ctx, Scale{alpha, softcap, pointer<float>(x), x->stride}, x->rows, x->cols, aligned(x, 16), contiguous(x));
+    x->dtype == MG_F32 ? scale<float>(ctx, alpha, softcap, x) : scale<double>(ctx, alpha, softcap, x);
   });
 }
 

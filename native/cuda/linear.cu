@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(WARPS * 32) linear_kernel(LinearArgs a) {
 }
 
 template <class Format, int ROWS> void launch(mg_context *ctx, const LinearArgs &a, bool vector) {
-  constexpr int OUTS = ROWS <= 2 ? 1 : 2; // x is read from the cache once for all of them
+  constexpr int OUTS = ROWS <= 2 ? 1 : ROWS == 8 && Format::quantised ? 4 : 2; // they share what is read of x
   const unsigned grid = (unsigned)ceil_div(a.out, WARPS * OUTS);
   if (vector) {
     linear_kernel<Format, true, ROWS, OUTS><<<grid, WARPS * 32, 0, ctx->stream>>>(a);

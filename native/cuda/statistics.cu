@@ -298,8 +298,8 @@ template <int V> __global__ void __launch_bounds__(WARPS * 32) influence_kernel(
     yy = warp_reduce(yy, Sum());
     xy = warp_reduce(xy, Sum());
     dd = warp_reduce(dd, Sum());
-    if (xx > 0 && yy > 0) cosine += xy / sqrt(xx * yy);
-    if (xx > 0) change += dd / xx;
+    cosine += xy / (sqrt(xx) * sqrt(yy));
+    change += dd / xx;
   }
   cosine = block_sum(lane == 0 ? cosine : 0.0);
   change = block_sum(lane == 0 ? change : 0.0);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int32_t mg_alloc(mg_context *ctx, int64_t bytes, void **out) {
   MG_REQUIRE(ctx, ctx, "ctx is NULL");
@@ -39,5 +40,41 @@ int32_t mg_fill_zero(mg_context *ctx, mg_tensor *x) {
 
 int32_t mg_sync(mg_context *ctx) {
   MG_REQUIRE(ctx, ctx, "ctx is NULL");
+  return MG_OK;
+}
+
+int32_t mg_host_alloc(mg_context *ctx, int64_t bytes, void **out) {
+  return mg_alloc(ctx, bytes, out);
+}
+
+int32_t mg_host_free(mg_context *ctx, void *data) {
+  return mg_free(ctx, data);
+}
+
+int32_t mg_memory(mg_context *ctx, int64_t *free_bytes, int64_t *total_bytes) {
+  MG_REQUIRE(ctx, ctx, "ctx is NULL");
+  MG_REQUIRE(ctx, free_bytes && total_bytes, "free_bytes or total_bytes is NULL");
+  int64_t page = sysconf(_SC_PAGESIZE);
+  *free_bytes = sysconf(_SC_AVPHYS_PAGES) * page;
+  *total_bytes = sysconf(_SC_PHYS_PAGES) * page;
+  return MG_OK;
+}
+
+int32_t mg_stream(mg_context *ctx, void **out) {
+  MG_REQUIRE(ctx, ctx, "ctx is NULL");
+  MG_REQUIRE(ctx, out, "out is NULL");
+  *out = NULL;
+  return MG_OK;
+}
+
+int32_t mg_wait(mg_context *ctx, mg_context *other) {
+  MG_REQUIRE(ctx, ctx, "ctx is NULL");
+  MG_REQUIRE(ctx, other, "other is NULL");
+  return MG_OK;
+}
+
+int32_t mg_set_precision(mg_context *ctx, int32_t precision) {
+  MG_REQUIRE(ctx, ctx, "ctx is NULL");
+  MG_REQUIRE(ctx, precision == MG_PRECISE || precision == MG_FAST, "there is no precision %d", precision);
   return MG_OK;
 }

@@ -1,5 +1,33 @@
 #include "check.h"
 
+typedef struct {
+  const float *x;
+  double *c;
+  int64_t x_stride, c_stride, cols;
+  bool lower;
+} accumulate_args;
+
+/* Bound by memory, so the baseline instructions serve every CPU. */
+static void accumulate_rows(const void *args, int64_t begin, int64_t end, void *scratch) {
+  (void)scratch;
+  const accumulate_args *a = args;
+  for (int64_t i = begin; i < end; i++) {
+    int64_t count = a->lower ? i + 1 : a->cols;
+    for (int64_t j = 0; j < count; j++) a->c[i * a->c_stride + j] += (double)a->x[i * a->x_stride + j];
+  }
+}
+
+int32_t mg_accumulate(mg_context *ctx, const mg_tensor *x, int32_t lower, mg_tensor *c) {
+  MG_TRY(mg_check(ctx, "x", x, MG_IS_F32));
+  MG_TRY(mg_check_shape(ctx, "c", c, MG_IS_F64, x->rows, x->cols));
+  MG_REQUIRE(ctx, !lower || x->rows == x->cols, "x is [%lld, %lld]; it must be square to have a lower triangle",
+             (long long)x->rows, (long long)x->cols);
+  accumulate_args args = {
+      .x = x->data, .c = c->data, .x_stride = x->stride, .c_stride = c->stride, .cols = c->cols, .lower = lower != 0};
+  if (mg_empty(x)) return MG_OK;
+  return mg_run(ctx, accumulate_rows, &args, x->rows, mg_row_grain(x->cols), 0);
+}
+
 int32_t mg_column_energy(mg_context *ctx, const mg_tensor *x, mg_tensor *e) {
   MG_TRY(mg_check(ctx, "x", x, MG_IS_F32));
   MG_TRY(mg_check_shape(ctx, "e", e, MG_IS_F64, 1, x->cols));

@@ -433,13 +433,16 @@ void test_elementwise() {
         judge(
             "fill_zero", text({cols, dtype, l.gap}), y, [&](int64_t, int64_t) { return 0.0; }, 0);
       }
-      Mat x(9, cols, MG_F32, l.gap, l.shift), before(9, cols, MG_F32, l.gap, l.shift);
-      x.random(20);
-      before.host = x.host;
-      OK(mg_scale(ctx, 0.5f, 0, x));
-      OK(mg_scale(ctx, 2, 30, x));
-      judge(
-          "scale", text({cols, l.gap}), x, [&](int64_t i, int64_t j) { return 30 * tanh(before.get(i, j) / 30); }, 1e-6);
+      for (int dtype : {MG_F32, MG_F64}) {
+        Mat x(9, cols, dtype, l.gap, l.shift), before(9, cols, dtype, l.gap, l.shift);
+        x.random(20);
+        before.host = x.host;
+        OK(mg_scale(ctx, 0.5f, 0, x));
+        OK(mg_scale(ctx, 2, 30, x));
+        judge(
+            dtype == MG_F32 ? "scale" : "scale F64", text({cols, l.gap}), x,
+            [&](int64_t i, int64_t j) { return 30 * tanh(before.get(i, j) / 30); }, dtype == MG_F32 ? 1e-6 : 1e-14);
+      }
     }
   }
 }
