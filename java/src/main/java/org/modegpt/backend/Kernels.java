@@ -58,6 +58,24 @@ final class Kernels {
   // int32_t mg_sync(mg_context *ctx);
   final MethodHandle sync = function("mg_sync", ADDRESS);
 
+  // int32_t mg_host_alloc(mg_context *ctx, int64_t bytes, void **out);
+  final MethodHandle hostAlloc = function("mg_host_alloc", ADDRESS, JAVA_LONG, ADDRESS);
+
+  // int32_t mg_host_free(mg_context *ctx, void *data);
+  final MethodHandle hostFree = function("mg_host_free", ADDRESS, ADDRESS);
+
+  // int32_t mg_memory(mg_context *ctx, int64_t *free_bytes, int64_t *total_bytes);
+  final MethodHandle memory = function("mg_memory", ADDRESS, ADDRESS, ADDRESS);
+
+  // int32_t mg_stream(mg_context *ctx, void **out);
+  final MethodHandle stream = function("mg_stream", ADDRESS, ADDRESS);
+
+  // int32_t mg_wait(mg_context *ctx, mg_context *other);
+  final MethodHandle waitFor = function("mg_wait", ADDRESS, ADDRESS);
+
+  // int32_t mg_set_precision(mg_context *ctx, int32_t precision);
+  final MethodHandle setPrecision = function("mg_set_precision", ADDRESS, JAVA_INT);
+
   // int32_t mg_cast(mg_context *ctx, const mg_tensor *src, mg_tensor *dst);
   final MethodHandle cast = function("mg_cast", ADDRESS, ADDRESS, ADDRESS);
 
@@ -126,6 +144,9 @@ final class Kernels {
 
   // int32_t mg_gram(mg_context *ctx, const mg_tensor *x, mg_tensor *c);
   final MethodHandle gram = function("mg_gram", ADDRESS, ADDRESS, ADDRESS);
+
+  // int32_t mg_accumulate(mg_context *ctx, const mg_tensor *x, int32_t lower, mg_tensor *c);
+  final MethodHandle accumulate = function("mg_accumulate", ADDRESS, ADDRESS, JAVA_INT, ADDRESS);
 
   // int32_t mg_cross_gram(mg_context *ctx, const mg_tensor *x, const mg_tensor *y, mg_tensor *c);
   final MethodHandle crossGram = function("mg_cross_gram", ADDRESS, ADDRESS, ADDRESS, ADDRESS);
