@@ -35,14 +35,10 @@ mg_isa mg_best_isa(void) {
   return MG_ISA_AVX512BF16;
 }
 #else
-mg_isa mg_best_isa(void) {
-  return MG_ISA_GENERIC;
-}
+mg_isa mg_best_isa(void) { return MG_ISA_GENERIC; }
 #endif
 
-const char *mg_isa_name(mg_isa isa) {
-  return names[isa];
-}
+const char *mg_isa_name(mg_isa isa) { return names[isa]; }
 
 int mg_isa_parse(const char *name) {
   for (int i = 0; i < MG_ISA_COUNT; i++) {

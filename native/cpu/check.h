@@ -31,8 +31,6 @@ int32_t mg_check_in_place(mg_context *ctx, const char *name, const mg_tensor *x,
 /* I32 [1, count] with every value in [0, limit). */
 int32_t mg_check_indices(mg_context *ctx, const char *name, const mg_tensor *index, int64_t count, int64_t limit);
 
-static inline bool mg_empty(const mg_tensor *x) {
-  return x->rows == 0 || x->cols == 0;
-}
+static inline bool mg_empty(const mg_tensor *x) { return x->rows == 0 || x->cols == 0; }
 
 #endif

@@ -15,17 +15,11 @@ int32_t mg_fail(mg_context *ctx, int32_t status, const char *format, ...) {
   return status;
 }
 
-int32_t mg_abi_version(void) {
-  return MG_ABI_VERSION;
-}
+int32_t mg_abi_version(void) { return MG_ABI_VERSION; }
 
-int32_t mg_device_count(void) {
-  return 1;
-}
+int32_t mg_device_count(void) { return 1; }
 
-const char *mg_last_error(mg_context *ctx) {
-  return ctx ? ctx->error : create_error;
-}
+const char *mg_last_error(mg_context *ctx) { return ctx ? ctx->error : create_error; }
 
 static int32_t choose_isa(const char *asked, mg_isa *isa) {
   const char *from = "argument isa";

@@ -128,9 +128,7 @@ void mg_pool_destroy(mg_pool *pool) {
   free(pool);
 }
 
-int mg_pool_threads(const mg_pool *pool) {
-  return pool->threads;
-}
+int mg_pool_threads(const mg_pool *pool) { return pool->threads; }
 
 void mg_pool_run(mg_pool *pool, mg_body *body, const void *args, int64_t count, int64_t grain, char *scratch,
                  int64_t scratch_stride) {

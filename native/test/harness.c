@@ -52,13 +52,9 @@ uint64_t random_bits(void) { /* splitmix64 */
   return z ^ z >> 31;
 }
 
-double random_uniform(void) {
-  return (double)(int64_t)random_bits() * 0x1p-63;
-}
+double random_uniform(void) { return (double)(int64_t)random_bits() * 0x1p-63; }
 
-int64_t element_bytes(int32_t dtype) {
-  return dtype == MG_F64 ? 8 : dtype == MG_BF16 || dtype == MG_F16 ? 2 : 4;
-}
+int64_t element_bytes(int32_t dtype) { return dtype == MG_F64 ? 8 : dtype == MG_BF16 || dtype == MG_F16 ? 2 : 4; }
 
 static void *keep(size_t bytes) {
   void *data = malloc(bytes > 0 ? bytes : 1);
@@ -119,9 +115,7 @@ mg_tensor copy_of(const mg_tensor *x) {
   return y;
 }
 
-bool same_bytes(const mg_tensor *x, const mg_tensor *y) {
-  return memcmp(x->data, y->data, byte_count(x)) == 0;
-}
+bool same_bytes(const mg_tensor *x, const mg_tensor *y) { return memcmp(x->data, y->data, byte_count(x)) == 0; }
 
 static void open_contexts(void) {
   const char *isas[] = {"generic", "avx2", "avx512", "avx512bf16"};

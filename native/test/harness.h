@@ -45,15 +45,9 @@ void free_all(void);
 double random_uniform(void); /* -1 to 1 */
 uint64_t random_bits(void);
 
-static inline float *f32(const mg_tensor *x, int64_t i, int64_t j) {
-  return (float *)x->data + i * x->stride + j;
-}
-static inline double *f64(const mg_tensor *x, int64_t i, int64_t j) {
-  return (double *)x->data + i * x->stride + j;
-}
-static inline int32_t *i32(const mg_tensor *x, int64_t j) {
-  return (int32_t *)x->data + j;
-}
+static inline float *f32(const mg_tensor *x, int64_t i, int64_t j) { return (float *)x->data + i * x->stride + j; }
+static inline double *f64(const mg_tensor *x, int64_t i, int64_t j) { return (double *)x->data + i * x->stride + j; }
+static inline int32_t *i32(const mg_tensor *x, int64_t j) { return (int32_t *)x->data + j; }
 int64_t element_bytes(int32_t dtype);
 
 /* Sizes around the vector widths and the tiles. */

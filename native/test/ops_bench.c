@@ -80,9 +80,7 @@ static mg_tensor tensor(int32_t dtype, int64_t rows, int64_t cols) {
     fflush(stdout);                                                                                                              \
   } while (0)
 
-static void drop(mg_tensor x) {
-  must(mg_free(ctx, x.data));
-}
+static void drop(mg_tensor x) { must(mg_free(ctx, x.data)); }
 
 static void gram(int64_t rows, int64_t n) {
   char label[80];

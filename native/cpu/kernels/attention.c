@@ -16,9 +16,7 @@ typedef struct {
   float position[NR], max[NR], sum[NR], beta[NR];
 } tile_state;
 
-static int64_t padded(int64_t n) {
-  return (n + W - 1) / W * W;
-}
+static int64_t padded(int64_t n) { return (n + W - 1) / W * W; }
 
 int64_t ISA(attention_scratch)(const mg_attention_args *a) {
   int64_t floats = (a->dk + MG_ATTENTION_KEYS + a->dv) * NR + MG_ATTENTION_KEYS * (a->dk + a->dv + 2 * W);
@@ -32,9 +30,7 @@ static float *cut(char **memory, int64_t floats) {
 }
 
 /* Rows that lie a multiple of 1 KiB apart fall into few cache sets; those are copied first. */
-static bool must_copy(int64_t stride) {
-  return stride % 256 == 0;
-}
+static bool must_copy(int64_t stride) { return stride % 256 == 0; }
 
 static const float *rows_in_place_or_copied(const float *x, int64_t *stride, int64_t rows, int64_t cols, float *copy) {
   if (!must_copy(*stride)) return x;
@@ -104,8 +100,47 @@ static void cap(tile_state *t, int64_t n, int vectors, float softcap) {
 }
 
 /* Logits leave the product as x / softcap with a softcap, else as x log2(e). */
-static float query_scale(const mg_attention_params *p) {
-  return p->softcap > 0 ? p->scale / p->softcap : p->scale * LOG2E;
+static float query_scale(const mg_attention_params *p) { return p->softcap > 0 ? p->scale / p->softcap : p->scale * LOG2E; }
+
+/* The columns of a tile are runs of consecutive heads, one run per query: column c belongs to head c % group of query c / group.
+ */
+static int64_t run_length(const mg_attention_args *a, int64_t column, int64_t end) {
+  int64_t run = a->group - column % a->group;
+  return column + run < end ? run : end - column;
+}
+
+/* q[d][c] = scale * Q[query][head][d]; columns without a query are zero. */
+static void pack_queries(const mg_attention_args *a, tile_state *t, int64_t batch, int64_t kv_head, int64_t first,
+                         int64_t count) {
+  vf scale = v_set(query_scale(a->params));
+  int64_t run = a->group;
+  for (int64_t c = first; c < first + count; c += run) {
+    const float *q =
+        a->q + (batch * a->params->queries + c / a->group) * a->q_stride + (kv_head * a->group + c % a->group) * a->dk;
+    /* One head per key/value head: whole squares of queries; else the heads of one query. */
+    run = a->group == 1 ? first + count - c : run_length(a, c, first + count);
+    transpose_f32(q, a->group == 1 ? a->q_stride : a->dk, run, a->dk, t->q + c - first, NR);
+  }
+  for (int64_t d = 0; d < a->dk; d++) {
+    for (int64_t c = count; c < NR; c++) t->q[d * NR + c] = 0.0f;
+    for (int c = 0; c < NR; c += W) v_store(t->q + d * NR + c, v_load(t->q + d * NR + c) * scale);
+  }
+}
+
+/* out[query][head][d] = o[d][c] / sum[c] */
+static void write_results(const mg_attention_args *a, tile_state *t, int64_t batch, int64_t kv_head, int64_t first, int64_t count,
+                          int vectors) {
+  for (int j = 0; j < vectors; j++) {
+    vf factor = v_set(1.0f) / v_load(t->sum + j * W);
+    for (int64_t d = 0; d < a->dv; d++) v_store(t->o + d * NR + j * W, v_load(t->o + d * NR + j * W) * factor);
+  }
+  int64_t run = a->group;
+  for (int64_t c = first; c < first + count; c += run) {
+    float *out =
+        a->out + (batch * a->params->queries + c / a->group) * a->out_stride + (kv_head * a->group + c % a->group) * a->dv;
+    run = a->group == 1 ? first + count - c : run_length(a, c, first + count);
+    transpose_f32(t->o + c - first, NR, a->dv, run, out, a->group == 1 ? a->out_stride : a->dv);
+  }
 }
 
 static void attention_tile(const mg_attention_args *a, int64_t batch, int64_t kv_head, int64_t tile, char *memory) {
@@ -122,13 +157,11 @@ static void attention_tile(const mg_attention_args *a, int64_t batch, int64_t kv
   int64_t lowest = p->keys - p->queries + first_column / a->group;
   int64_t highest = p->keys - p->queries + (first_column + columns - 1) / a->group;
   int64_t begin = p->window > 0 && lowest - p->window + 1 > 0 ? lowest - p->window + 1 : 0;
-  const float scale = query_scale(p);
+  pack_queries(a, t, batch, kv_head, first_column, columns);
   for (int64_t c = 0; c < NR; c++) {
-    int64_t column = first_column + (c < columns ? c : columns - 1), query = column / a->group;
-    const float *q = a->q + (batch * p->queries + query) * a->q_stride + (kv_head * a->group + column % a->group) * a->dk;
-    for (int64_t d = 0; d < a->dk; d++) t->q[d * NR + c] = q[d] * scale;
+    int64_t column = first_column + (c < columns ? c : columns - 1);
     /* Positions relative to the first key of the tile stay small integers. */
-    t->position[c] = (float)(p->keys - p->queries + query - begin);
+    t->position[c] = (float)(p->keys - p->queries + column / a->group - begin);
     t->max[c] = LOWEST;
     t->sum[c] = 0.0f;
   }
@@ -145,13 +178,7 @@ static void attention_tile(const mg_attention_args *a, int64_t batch, int64_t kv
     softmax_block(t, n, vectors);
     tile_rows(A_IN_COLUMNS, a->dv, vectors, n, v, v_stride, t->s, t->o, key > begin ? t->beta : NULL);
   }
-  for (int64_t c = 0; c < columns; c++) {
-    int64_t column = first_column + c;
-    float *out =
-        a->out + (batch * p->queries + column / a->group) * a->out_stride + (kv_head * a->group + column % a->group) * a->dv;
-    float factor = 1.0f / t->sum[c];
-    for (int64_t d = 0; d < a->dv; d++) out[d] = t->o[d * NR + c] * factor;
-  }
+  write_results(a, t, batch, kv_head, first_column, columns, vectors);
 }
 
 /* Later tiles see more keys; the longest go first. */

@@ -108,9 +108,7 @@ void ISA(cast)(const void *args, int64_t begin, int64_t end, void *scratch) {
   }
 }
 
-static bool half_nonfinite(const char *p) {
-  return (*(const loose_u16 *)p & 0x7c00) == 0x7c00;
-}
+static bool half_nonfinite(const char *p) { return (*(const loose_u16 *)p & 0x7c00) == 0x7c00; }
 
 /* Float16 scales of a block: where they are, or -1. */
 static void scale_offsets(int32_t dtype, int offset[2]) {

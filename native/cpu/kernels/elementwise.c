@@ -60,29 +60,33 @@ void ISA(gather)(const void *args, int64_t begin, int64_t end, void *scratch) {
   }
 }
 
-/* Rows [begin, end) of x, in squares of one or two cache lines' width. */
-#define TRANSPOSE(type)                                                                                                          \
+/* Squares of SIDE rows and columns: whole cache lines are read and written. */
+#define SQUARES(type, TRANSPOSE)                                                                                                 \
   do {                                                                                                                           \
-    enum { SIDE = 32 };                                                                                                          \
     const type *x = (const type *)a->x;                                                                                          \
     type *y = (type *)a->y;                                                                                                      \
-    for (int64_t i0 = begin; i0 < end; i0 += SIDE) {                                                                             \
-      int64_t i1 = i0 + SIDE < end ? i0 + SIDE : end;                                                                            \
-      for (int64_t j0 = 0; j0 < a->cols; j0 += SIDE) {                                                                           \
-        int64_t j1 = j0 + SIDE < a->cols ? j0 + SIDE : a->cols;                                                                  \
-        for (int64_t j = j0; j < j1; j++) {                                                                                      \
-          for (int64_t i = i0; i < i1; i++) y[j * a->y_stride + i] = x[i * a->x_stride + j];                                     \
-        }                                                                                                                        \
+    for (int64_t i = begin; i < end; i += SIDE) {                                                                                \
+      int64_t rows = end - i < SIDE ? end - i : SIDE;                                                                            \
+      for (int64_t j = 0; j < a->cols; j += SIDE) {                                                                              \
+        int64_t cols = a->cols - j < SIDE ? a->cols - j : SIDE;                                                                  \
+        TRANSPOSE(x + i * a->x_stride + j, a->x_stride, rows, cols, y + j * a->y_stride + i, a->y_stride);                       \
       }                                                                                                                          \
     }                                                                                                                            \
   } while (0)
 
+static void transpose_f64(const double *x, int64_t x_stride, int64_t rows, int64_t cols, double *y, int64_t y_stride) {
+  for (int64_t j = 0; j < cols; j++) {
+    for (int64_t i = 0; i < rows; i++) y[j * y_stride + i] = x[i * x_stride + j];
+  }
+}
+
 void ISA(transpose)(const void *args, int64_t begin, int64_t end, void *scratch) {
   (void)scratch;
+  enum { SIDE = 16 };
   const mg_transpose_args *a = args;
   if (a->wide) {
-    TRANSPOSE(double);
+    SQUARES(double, transpose_f64);
   } else {
-    TRANSPOSE(float);
+    SQUARES(float, transpose_f32);
   }
 }

@@ -4,13 +4,9 @@
  * Columns of each head in blocks of NR, a block in panels of MG_PANEL rows: packed[head][block][panel][row][NR]. Since MR divides
  * NR, the same panels serve as the left factor, read in columns.
  */
-static int64_t blocks_of(int64_t width) {
-  return (width + NR - 1) / NR;
-}
+static int64_t blocks_of(int64_t width) { return (width + NR - 1) / NR; }
 
-static int64_t panels_of(int64_t rows) {
-  return (rows + MG_PANEL - 1) / MG_PANEL;
-}
+static int64_t panels_of(int64_t rows) { return (rows + MG_PANEL - 1) / MG_PANEL; }
 
 static int64_t panel_rows(int64_t rows, int64_t panel) {
   int64_t left = rows - panel * MG_PANEL;

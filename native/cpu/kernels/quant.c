@@ -4,94 +4,97 @@
  */
 #include "quant.h"
 
-static float half(const uint8_t *p) {
-  return f32_of_f16((uint16_t)(p[0] | p[1] << 8));
-}
+static float half(const uint8_t *p) { return f32_of_f16((uint16_t)(p[0] | p[1] << 8)); }
+
+/* y = (q - offset) * d, or q * d + m. */
+INLINE void put_centred(float *y, vi q, int offset, float d) { v_store(y, v_float(q - offset) * v_set(d)); }
+INLINE void put_affine(float *y, vi q, float d, float m) { v_store(y, v_float(q) * v_set(d) + v_set(m)); }
 
 /* 16 bytes: low nibbles are weights 0-15, high nibbles 16-31. */
 static void q4_0(const uint8_t *b, float *y) {
   float d = half(b);
-  for (int j = 0; j < 16; j++) {
-    y[j] = (float)((b[2 + j] & 15) - 8) * d;
-    y[j + 16] = (float)((b[2 + j] >> 4) - 8) * d;
+  for (int j = 0; j < 16; j += W) {
+    vi q = v_load_u8(b + 2 + j);
+    put_centred(y + j, q & 15, 8, d);
+    put_centred(y + j + 16, q >> 4, 8, d);
   }
 }
 
 static void q4_1(const uint8_t *b, float *y) {
   float d = half(b), m = half(b + 2);
-  for (int j = 0; j < 16; j++) {
-    y[j] = (float)(b[4 + j] & 15) * d + m;
-    y[j + 16] = (float)(b[4 + j] >> 4) * d + m;
+  for (int j = 0; j < 16; j += W) {
+    vi q = v_load_u8(b + 4 + j);
+    put_affine(y + j, q & 15, d, m);
+    put_affine(y + j + 16, q >> 4, d, m);
   }
 }
 
-/* The fifth bits of the 32 weights lie in one little-endian word. */
-static uint32_t fifth_bits(const uint8_t *p) {
-  return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;
+/* The fifth bits of the 32 weights lie in one little-endian word: those of weights first .. first + W - 1, as 0 or 16. */
+INLINE vi fifth_bits(const uint8_t *p, int first) {
+  uint32_t word = p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;
+  vi bits = v_lanes() * 0 + (int32_t)(word >> first);
+  return (bits >> v_lanes() & 1) << 4;
 }
 
 static void q5_0(const uint8_t *b, float *y) {
   float d = half(b);
-  uint32_t high = fifth_bits(b + 2);
-  for (int j = 0; j < 16; j++) {
-    y[j] = (float)((int)((b[6 + j] & 15) | (high >> j & 1) << 4) - 16) * d;
-    y[j + 16] = (float)((int)((b[6 + j] >> 4) | (high >> (j + 16) & 1) << 4) - 16) * d;
+  for (int j = 0; j < 16; j += W) {
+    vi q = v_load_u8(b + 6 + j);
+    put_centred(y + j, (q & 15) | fifth_bits(b + 2, j), 16, d);
+    put_centred(y + j + 16, q >> 4 | fifth_bits(b + 2, j + 16), 16, d);
   }
 }
 
 static void q5_1(const uint8_t *b, float *y) {
   float d = half(b), m = half(b + 2);
-  uint32_t high = fifth_bits(b + 4);
-  for (int j = 0; j < 16; j++) {
-    y[j] = (float)(int)((b[8 + j] & 15) | (high >> j & 1) << 4) * d + m;
-    y[j + 16] = (float)(int)((b[8 + j] >> 4) | (high >> (j + 16) & 1) << 4) * d + m;
+  for (int j = 0; j < 16; j += W) {
+    vi q = v_load_u8(b + 8 + j);
+    put_affine(y + j, (q & 15) | fifth_bits(b + 4, j), d, m);
+    put_affine(y + j + 16, q >> 4 | fifth_bits(b + 4, j + 16), d, m);
   }
 }
 
 static void q8_0(const uint8_t *b, float *y) {
   float d = half(b);
-  const int8_t *q = (const int8_t *)b + 2;
-  for (int j = 0; j < 32; j++) y[j] = (float)q[j] * d;
+  for (int j = 0; j < 32; j += W) put_centred(y + j, v_load_s8(b + 2 + j), 0, d);
 }
 
-/* 12 bytes hold eight 6-bit scales and eight 6-bit minima: 0-3 in the low bits of bytes 0-7, 4-7 in bytes 8-11 and top bits. */
-static void scale_and_minimum(const uint8_t *s, int i, int *scale, int *minimum) {
-  if (i < 4) {
-    *scale = s[i] & 63;
-    *minimum = s[i + 4] & 63;
-  } else {
-    *scale = (s[i + 4] & 15) | (s[i - 4] >> 6) << 4;
-    *minimum = (s[i + 4] >> 4) | (s[i] >> 6) << 4;
-  }
+/*
+ * The K formats with minima: 12 bytes hold eight 6-bit scales and eight 6-bit minima, numbers 0-3 in the low bits of bytes 0-7,
+ * numbers 4-7 in the nibbles of bytes 8-11 and the top bits of bytes 0-7. Times the block's two float16 scales.
+ */
+typedef struct {
+  float scale, minimum;
+} group_scales;
+
+static group_scales scales_of(const uint8_t *b, int i) {
+  const uint8_t *s = b + 4;
+  int scale = i < 4 ? s[i] & 63 : (s[i + 4] & 15) | (s[i - 4] >> 6) << 4;
+  int minimum = i < 4 ? s[i + 4] & 63 : (s[i + 4] >> 4) | (s[i] >> 6) << 4;
+  return (group_scales){half(b) * (float)scale, half(b + 2) * (float)minimum};
 }
 
 static void q4_k(const uint8_t *b, float *y) {
-  float d = half(b), dmin = half(b + 2);
   const uint8_t *q = b + 16;
   for (int i = 0; i < 8; i += 2, q += 32, y += 64) {
-    int s0, m0, s1, m1;
-    scale_and_minimum(b + 4, i, &s0, &m0);
-    scale_and_minimum(b + 4, i + 1, &s1, &m1);
-    float d0 = d * (float)s0, min0 = dmin * (float)m0, d1 = d * (float)s1, min1 = dmin * (float)m1;
-    for (int j = 0; j < 32; j++) {
-      y[j] = d0 * (float)(q[j] & 15) - min0;
-      y[j + 32] = d1 * (float)(q[j] >> 4) - min1;
+    group_scales low = scales_of(b, i), high = scales_of(b, i + 1);
+    for (int j = 0; j < 32; j += W) {
+      vi bytes = v_load_u8(q + j);
+      put_affine(y + j, bytes & 15, low.scale, -low.minimum);
+      put_affine(y + j + 32, bytes >> 4, high.scale, -high.minimum);
     }
   }
 }
 
-/* As Q4_K with a fifth bit: bit i of high[j] belongs to weight j of the i-th group of 32. */
+/* As Q4_K with a fifth bit: bit i of fifth[j] belongs to weight j of the i-th group of 32. */
 static void q5_k(const uint8_t *b, float *y) {
-  float d = half(b), dmin = half(b + 2);
-  const uint8_t *high = b + 16, *q = b + 48;
+  const uint8_t *fifth = b + 16, *q = b + 48;
   for (int i = 0; i < 8; i += 2, q += 32, y += 64) {
-    int s0, m0, s1, m1;
-    scale_and_minimum(b + 4, i, &s0, &m0);
-    scale_and_minimum(b + 4, i + 1, &s1, &m1);
-    float d0 = d * (float)s0, min0 = dmin * (float)m0, d1 = d * (float)s1, min1 = dmin * (float)m1;
-    for (int j = 0; j < 32; j++) {
-      y[j] = d0 * (float)((q[j] & 15) + (high[j] >> i & 1) * 16) - min0;
-      y[j + 32] = d1 * (float)((q[j] >> 4) + (high[j] >> (i + 1) & 1) * 16) - min1;
+    group_scales low = scales_of(b, i), high = scales_of(b, i + 1);
+    for (int j = 0; j < 32; j += W) {
+      vi bytes = v_load_u8(q + j), bits = v_load_u8(fifth + j) >> i;
+      put_affine(y + j, (bytes & 15) | (bits & 1) << 4, low.scale, -low.minimum);
+      put_affine(y + j + 32, bytes >> 4 | (bits & 2) << 3, high.scale, -high.minimum);
     }
   }
 }
@@ -102,15 +105,13 @@ static void q6_k(const uint8_t *b, float *y) {
   for (int h = 0; h < 2; h++, y += 128) {
     const uint8_t *low = b + h * 64, *high = b + 128 + h * 32;
     const int8_t *scale = (const int8_t *)b + 192 + h * 8;
-    for (int part = 0; part < 2; part++) {
-      float d0 = d * (float)scale[part], d1 = d * (float)scale[part + 2];
-      float d2 = d * (float)scale[part + 4], d3 = d * (float)scale[part + 6];
-      for (int j = part * 16; j < part * 16 + 16; j++) {
-        y[j] = d0 * (float)(((low[j] & 15) | (high[j] & 3) << 4) - 32);
-        y[j + 32] = d1 * (float)(((low[j + 32] & 15) | (high[j] >> 2 & 3) << 4) - 32);
-        y[j + 64] = d2 * (float)(((low[j] >> 4) | (high[j] >> 4 & 3) << 4) - 32);
-        y[j + 96] = d3 * (float)(((low[j + 32] >> 4) | (high[j] >> 6) << 4) - 32);
-      }
+    for (int j = 0; j < 32; j += W) {
+      vi first = v_load_u8(low + j), second = v_load_u8(low + j + 32), bits = v_load_u8(high + j);
+      const int8_t *s = scale + j / 16;
+      put_centred(y + j, (first & 15) | (bits & 3) << 4, 32, d * (float)s[0]);
+      put_centred(y + j + 32, (second & 15) | (bits & 12) << 2, 32, d * (float)s[2]);
+      put_centred(y + j + 64, first >> 4 | (bits & 48), 32, d * (float)s[4]);
+      put_centred(y + j + 96, second >> 4 | (bits & 192) >> 2, 32, d * (float)s[6]);
     }
   }
 }

@@ -33,8 +33,6 @@ INLINE void tile_rows(mg_layout layout, int64_t rows, int vectors, int64_t k, co
 }
 
 /* Vectors that hold `columns` columns. */
-INLINE int vectors_for(int64_t columns) {
-  return columns >= NR ? NV : (int)((columns + W - 1) / W);
-}
+INLINE int vectors_for(int64_t columns) { return columns >= NR ? NV : (int)((columns + W - 1) / W); }
 
 #endif

@@ -69,13 +69,9 @@ INLINE vf v_normal_cdf(vf x) {
 }
 
 /* x / (1 + e^-x) */
-INLINE vf v_silu(vf x) {
-  return x / (v_set(1.0f) + v_exp(v_zero() - x));
-}
+INLINE vf v_silu(vf x) { return x / (v_set(1.0f) + v_exp(v_zero() - x)); }
 
-INLINE vf v_gelu(vf x) {
-  return x * v_normal_cdf(x);
-}
+INLINE vf v_gelu(vf x) { return x * v_normal_cdf(x); }
 
 /* x (1 + tanh u) / 2 = x / (1 + e^-2u), u = sqrt(2 / pi) (x + 0.044715 x³) */
 INLINE vf v_gelu_tanh(vf x) {

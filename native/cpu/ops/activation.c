@@ -24,6 +24,4 @@ int32_t mg_gated_activation(mg_context *ctx, const mg_tensor *gate, const mg_ten
   return activation(ctx, "gate", gate, up, act, y);
 }
 
-int32_t mg_activation(mg_context *ctx, mg_tensor *x, int32_t act) {
-  return activation(ctx, "x", x, NULL, act, x);
-}
+int32_t mg_activation(mg_context *ctx, mg_tensor *x, int32_t act) { return activation(ctx, "x", x, NULL, act, x); }

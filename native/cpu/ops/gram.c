@@ -13,13 +13,9 @@ typedef struct {
 
 enum { SLAB_BYTES = 8 << 20, ROW_BLOCKS = 2 };
 
-static int64_t blocks_of(int64_t width, int64_t nr) {
-  return (width + nr - 1) / nr;
-}
+static int64_t blocks_of(int64_t width, int64_t nr) { return (width + nr - 1) / nr; }
 
-static int64_t row_groups(int64_t blocks, int64_t first) {
-  return (blocks - first + ROW_BLOCKS - 1) / ROW_BLOCKS;
-}
+static int64_t row_groups(int64_t blocks, int64_t first) { return (blocks - first + ROW_BLOCKS - 1) / ROW_BLOCKS; }
 
 static int64_t count_tasks(const product *p, int64_t x_blocks, int64_t y_blocks) {
   int64_t n = 0;
