@@ -82,8 +82,8 @@ public interface Backend extends AutoCloseable {
 
   void columnEnergy(Tensor x, Tensor energy);
 
-  /// Covariance of the rotary pairs' shares in the attention logits of one sequence, under attention,
-  /// per query head; `queries` I32 `[1, M]` are the positions sampled.
+  /// Covariance of the rotary pairs' shares in the attention logits of one sequence, under
+  /// attention, per query head; `queries` I32 `[1, M]` are the positions sampled.
   void logitCovariance(
       Tensor q, Tensor k, Tensor queries, int heads, int kvHeads, float scale, Tensor c);
 

@@ -380,7 +380,13 @@ final class CheckedBackend implements Backend {
       check.input("q", q, F32);
       check.that(
           heads > 0 && kvHeads > 0 && heads % kvHeads == 0 && q.cols() % (2L * heads) == 0,
-          () -> q.cols() + " columns of q are not " + heads + "/" + kvHeads + " heads of whole pairs");
+          () ->
+              q.cols()
+                  + " columns of q are not "
+                  + heads
+                  + "/"
+                  + kvHeads
+                  + " heads of whole pairs");
       long dim = q.cols() / heads;
       check.input("k", k, q.rows(), dim * kvHeads, F32);
       check.input("queries", queries, 1, queries.cols(), I32);

@@ -17,8 +17,9 @@ import org.modegpt.tensor.Tensor;
 /// @param queryEnergy `[1, heads * h]` diagonal of `qᵀq`, before the rotary embedding
 /// @param keyEnergy `[1, kvHeads * h]` diagonal of `kᵀk`, before the rotary embedding
 /// @param headOutput `C_Z` `[heads * h, h]`: per query head `zᵀz` of what the head emits
-/// @param logitCovariance `[heads * h, h]`: per query head the covariance of the rotary pairs' shares
-///     in the logits under attention, over sampled queries; see {@link Backend#logitCovariance}
+/// @param logitCovariance `[heads * h, h]`: per query head the covariance of the rotary pairs'
+///   shares in the logits under attention, over sampled queries; see {@link
+///   Backend#logitCovariance}
 /// @param influence `[1, 3]`: sum of cos(x_in, x_out), sum of ‖x_out − x_in‖² / ‖x_in‖², tokens
 public record LayerStatistics(
     Tensor attentionInput,

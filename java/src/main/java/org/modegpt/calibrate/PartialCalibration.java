@@ -186,9 +186,7 @@ final class PartialCalibration implements AutoCloseable {
 
   private static void write(Path path, Map<String, String> metadata, Map<String, Tensor> tensors) {
     List<TensorInfo> declarations =
-        tensors.entrySet().stream()
-            .map(e -> TensorInfo.of(e.getKey(), e.getValue()))
-            .toList();
+        tensors.entrySet().stream().map(e -> TensorInfo.of(e.getKey(), e.getValue())).toList();
     try (SafetensorsWriter writer = SafetensorsWriter.create(path, metadata, declarations)) {
       tensors.forEach(writer::write);
       writer.commit();

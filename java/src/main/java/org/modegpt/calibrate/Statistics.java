@@ -132,9 +132,7 @@ public final class Statistics implements AutoCloseable {
   }
 
   static List<TensorInfo> declarations(SafetensorsFile file) {
-    return file.names().stream()
-        .map(file::info)
-        .toList();
+    return file.names().stream().map(file::info).toList();
   }
 
   private static String joined(String key, String a, String b) {

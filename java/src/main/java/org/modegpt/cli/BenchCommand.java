@@ -23,22 +23,40 @@ import tools.jackson.databind.node.ObjectNode;
     mixinStandardHelpOptions = true,
     footer = {"", "Example:", "  modegpt bench my-model out/my-model-30 -p 512,1024 -n 64"})
 final class BenchCommand implements Callable<Integer> {
-  @Parameters(arity = "0..*", paramLabel = "MODEL", description = "Models (default: the demonstration model).")
+  @Parameters(
+      arity = "0..*",
+      paramLabel = "MODEL",
+      description = "Models (default: the demonstration model).")
   private List<Path> paths = List.of();
 
-  @Option(names = {"-p", "--n-prompt"}, paramLabel = "N", split = ",", defaultValue = "512", description = "Prompt lengths (default: ${DEFAULT-VALUE}).")
+  @Option(
+      names = {"-p", "--n-prompt"},
+      paramLabel = "N",
+      split = ",",
+      defaultValue = "512",
+      description = "Prompt lengths (default: ${DEFAULT-VALUE}).")
   private List<Integer> prompts;
 
-  @Option(names = {"-n", "--n-gen"}, paramLabel = "N", split = ",", defaultValue = "64", description = "Generated tokens (default: ${DEFAULT-VALUE}).")
+  @Option(
+      names = {"-n", "--n-gen"},
+      paramLabel = "N",
+      split = ",",
+      defaultValue = "64",
+      description = "Generated tokens (default: ${DEFAULT-VALUE}).")
   private List<Integer> generated;
 
-  @Option(names = {"-r", "--repetitions"}, paramLabel = "N", defaultValue = "5", description = "Runs of each test after one that warms up (default: ${DEFAULT-VALUE}).")
+  @Option(
+      names = {"-r", "--repetitions"},
+      paramLabel = "N",
+      defaultValue = "5",
+      description = "Runs of each test after one that warms up (default: ${DEFAULT-VALUE}).")
   private int repetitions;
 
   @Mixin private EngineOptions engine;
   @Mixin private OutputOptions output;
 
-  private record Row(String model, long bytes, long parameters, String test, double mean, double deviation) {}
+  private record Row(
+      String model, long bytes, long parameters, String test, double mean, double deviation) {}
 
   @Override
   public Integer call() {
@@ -58,8 +76,12 @@ final class BenchCommand implements Callable<Integer> {
   }
 
   private void measure(Transformer model, Backend backend, List<Row> rows) {
-    int context = prompts.stream().mapToInt(Integer::intValue).max().orElse(0) + generated.stream().mapToInt(Integer::intValue).max().orElse(0) + 1;
-    long bytes = model.tensors().names().stream().mapToLong(n -> model.tensors().info(n).bytes()).sum();
+    int context =
+        prompts.stream().mapToInt(Integer::intValue).max().orElse(0)
+            + generated.stream().mapToInt(Integer::intValue).max().orElse(0)
+            + 1;
+    long bytes =
+        model.tensors().names().stream().mapToLong(n -> model.tensors().info(n).bytes()).sum();
     int vocabulary = model.config().vocabSize();
     try (Decoder decoder = new Decoder(backend, model, context)) {
       for (int n : prompts) {
@@ -79,7 +101,8 @@ final class BenchCommand implements Callable<Integer> {
     }
   }
 
-  private Row row(Transformer model, long bytes, String test, int tokens, Runnable work, Decoder decoder) {
+  private Row row(
+      Transformer model, long bytes, String test, int tokens, Runnable work, Decoder decoder) {
     double[] rates = new double[repetitions];
     for (int i = -1; i < repetitions; i++) {
       decoder.cache().truncate(0);
@@ -91,8 +114,10 @@ final class BenchCommand implements Callable<Integer> {
       }
     }
     double mean = Arrays.stream(rates).average().orElse(0);
-    double variance = Arrays.stream(rates).map(r -> (r - mean) * (r - mean)).sum() / Math.max(1, repetitions - 1);
-    return new Row(model.directory().name(), bytes, model.parameters(), test, mean, Math.sqrt(variance));
+    double variance =
+        Arrays.stream(rates).map(r -> (r - mean) * (r - mean)).sum() / Math.max(1, repetitions - 1);
+    return new Row(
+        model.directory().name(), bytes, model.parameters(), test, mean, Math.sqrt(variance));
   }
 
   private void print(List<Row> rows, String device, int threads) {

@@ -46,7 +46,8 @@ final class CalibrateCommand implements Callable<Integer> {
   @Option(
       names = "--in-file",
       paramLabel = "FILE",
-      description = "Add up these statistics files of one model instead of calibrating; repeatable.")
+      description =
+          "Add up these statistics files of one model instead of calibrating; repeatable.")
   private List<Path> inputs = List.of();
 
   @Option(names = "--show-statistics", description = "Print block influence and tokens per layer.")

@@ -17,7 +17,8 @@ final class CalibrationOptions {
   @Option(
       names = {"--calibration", "--dataset"},
       paramLabel = "FILE",
-      description = "Calibration text, .txt or .jsonl (FILE:FIELD names the field); repeatable (default: the built-in Wikipedia text).")
+      description =
+          "Calibration text, .txt or .jsonl (FILE:FIELD names the field); repeatable (default: the built-in Wikipedia text).")
   private List<String> files = List.of();
 
   @Option(
@@ -68,15 +69,21 @@ final class CalibrationOptions {
     TextDataset text = text();
     int[] ids = model.directory().tokenizer().encode(text.text());
     Recipe.Calibration wanted = settings(Recipe.DEFAULT.calibration());
-    int tokens = length != null ? length : Math.min(wanted.length(), model.config().contextLength());
+    int tokens =
+        length != null ? length : Math.min(wanted.length(), model.config().contextLength());
     int count = wanted.sequences();
     if (samples == null && ids.length / tokens < count && ids.length >= tokens) {
       count = ids.length / tokens;
-      output.say(text.name() + " has " + count + " sequences of " + tokens + " tokens; all are used");
+      output.say(
+          text.name() + " has " + count + " sequences of " + tokens + " tokens; all are used");
     }
     TokenBlocks blocks =
-        TokenBlocks.sample(text.name(), ids, tokens, count, seed).requireIdsBelow(model.config().vocabSize());
+        TokenBlocks.sample(text.name(), ids, tokens, count, seed)
+            .requireIdsBelow(model.config().vocabSize());
     return new CalibrationData(
-        IntStream.range(0, blocks.count()).mapToObj(blocks::block).toList(), text.sha256(), text.name(), seed);
+        IntStream.range(0, blocks.count()).mapToObj(blocks::block).toList(),
+        text.sha256(),
+        text.name(),
+        seed);
   }
 }

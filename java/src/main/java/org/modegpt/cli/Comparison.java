@@ -14,9 +14,15 @@ import org.modegpt.model.Transformer;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
-/// The table at the end of a compression: size, perplexity and speed of the original and of what was made from it.
+/// The table at the end of a compression: size, perplexity and speed of the original and of what
+/// was made from it.
 final class Comparison {
-  private record Row(String name, long parameters, long bytes, @Nullable Perplexity perplexity, @Nullable Speed speed) {}
+  private record Row(
+      String name,
+      long parameters,
+      long bytes,
+      @Nullable Perplexity perplexity,
+      @Nullable Speed speed) {}
 
   private record Made(Path folder, CompressionReport report) {}
 
@@ -27,7 +33,8 @@ final class Comparison {
   private final List<Row> rows = new ArrayList<>();
   private final List<Made> made = new ArrayList<>();
 
-  Comparison(Transformer original, Backend backend, EvaluationOptions evaluation, OutputOptions output) {
+  Comparison(
+      Transformer original, Backend backend, EvaluationOptions evaluation, OutputOptions output) {
     this.original = original;
     this.backend = backend;
     this.evaluation = evaluation;
@@ -61,7 +68,8 @@ final class Comparison {
       return;
     }
     Table table =
-        new Table("model", "parameters", "weights", "perplexity", "prefill tokens/s", "decode tokens/s");
+        new Table(
+            "model", "parameters", "weights", "perplexity", "prefill tokens/s", "decode tokens/s");
     for (Row row : rows) {
       Perplexity p = row.perplexity;
       Speed s = row.speed;
@@ -69,7 +77,9 @@ final class Comparison {
           row.name,
           String.format(Locale.ROOT, "%,d", row.parameters),
           Table.mebibytes(row.bytes),
-          p == null ? "" : String.format(Locale.ROOT, "%.2f ± %.2f", p.perplexity(), p.perplexityError()),
+          p == null
+              ? ""
+              : String.format(Locale.ROOT, "%.2f ± %.2f", p.perplexity(), p.perplexityError()),
           p == null ? "" : String.format(Locale.ROOT, "%.0f", p.tokensPerSecond()),
           s == null ? "" : String.format(Locale.ROOT, "%.1f", s.decodeTokensPerSecond()));
     }

@@ -52,17 +52,22 @@ final class CompressCommand implements Callable<Integer> {
   @Option(
       names = {"-o", "--output"},
       paramLabel = "FOLDER",
-      description = "Folder to write (default: out/MODEL-PERCENT); with several ratios a folder for each is made in it.")
+      description =
+          "Folder to write (default: out/MODEL-PERCENT); with several ratios a folder for each is made in it.")
   private @Nullable Path folder;
 
   @Option(
       names = {"--ratio", "--sparsity", "--compression-ratio"},
       paramLabel = "R",
       split = ",",
-      description = "Share of the block matrix parameters to remove, 0 to 0.95; several separated by commas (default: 0.2).")
+      description =
+          "Share of the block matrix parameters to remove, 0 to 0.95; several separated by commas (default: 0.2).")
   private List<Double> ratios = List.of();
 
-  @Option(names = "--target-params", paramLabel = "N", description = "Parameters the whole model is to have, instead of a ratio.")
+  @Option(
+      names = "--target-params",
+      paramLabel = "N",
+      description = "Parameters the whole model is to have, instead of a ratio.")
   private @Nullable Long targetParameters;
 
   @Option(
@@ -72,10 +77,16 @@ final class CompressCommand implements Callable<Integer> {
       description = "Built-in recipe or a JSON file (default: ${DEFAULT-VALUE}).")
   private String recipeName;
 
-  @Option(names = "--allocation", paramLabel = "RULE", description = "uniform, block-influence or measured; default: the recipe's.")
+  @Option(
+      names = "--allocation",
+      paramLabel = "RULE",
+      description = "uniform, block-influence or measured; default: the recipe's.")
   private @Nullable String allocation;
 
-  @Option(names = "--multiple-of", paramLabel = "N", description = "Make ranks multiples of N; 8 suits accelerators.")
+  @Option(
+      names = "--multiple-of",
+      paramLabel = "N",
+      description = "Make ranks multiples of N; 8 suits accelerators.")
   private @Nullable Integer multipleOf;
 
   @Option(
@@ -91,7 +102,11 @@ final class CompressCommand implements Callable<Integer> {
       description = "bf16, f16, f32, or auto for the model's own (default: ${DEFAULT-VALUE}).")
   private String dtype;
 
-  @Option(names = "--max-shard-size", paramLabel = "SIZE", defaultValue = "5GB", description = "Largest file of weights (default: ${DEFAULT-VALUE}).")
+  @Option(
+      names = "--max-shard-size",
+      paramLabel = "SIZE",
+      defaultValue = "5GB",
+      description = "Largest file of weights (default: ${DEFAULT-VALUE}).")
   private String maxShardSize;
 
   @Option(names = "--overwrite", description = "Replace an existing output folder.")
@@ -100,7 +115,9 @@ final class CompressCommand implements Callable<Integer> {
   @Option(names = "--dry-run", description = "Print the ranks and sizes and stop.")
   private boolean dryRun;
 
-  @Option(names = "--no-eval", description = "Do not measure perplexity and speed before and after.")
+  @Option(
+      names = "--no-eval",
+      description = "Do not measure perplexity and speed before and after.")
   private boolean noEvaluation;
 
   @Mixin private CalibrationOptions calibration;
@@ -116,7 +133,10 @@ final class CompressCommand implements Callable<Integer> {
     long shard = org.modegpt.io.ByteSize.parse(maxShardSize);
     try (Transformer model = Transformer.open(path == null ? Demo.model() : path);
         Backend backend = engine.open()) {
-      List<Double> asked = targetParameters != null ? List.of(base.ratio()) : ratios.isEmpty() ? List.of(base.ratio()) : ratios;
+      List<Double> asked =
+          targetParameters != null
+              ? List.of(base.ratio())
+              : ratios.isEmpty() ? List.of(base.ratio()) : ratios;
       Path first = folder(model, base.withRatio(asked.getFirst()), asked.size() > 1);
       if (dryRun) {
         for (double ratio : asked) {
@@ -137,7 +157,11 @@ final class CompressCommand implements Callable<Integer> {
           Path out = folder(model, recipe, asked.size() > 1);
           CompressionReport report =
               compressor.run(
-                  statistics, recipe, plans.get(i), new Compressor.Output(out, type, shard, overwrite), output.progress());
+                  statistics,
+                  recipe,
+                  plans.get(i),
+                  new Compressor.Output(out, type, shard, overwrite),
+                  output.progress());
           comparison.add(out, report, noEvaluation);
         }
       }
@@ -150,7 +174,11 @@ final class CompressCommand implements Callable<Integer> {
   }
 
   private List<RankPlan> plans(
-      Compressor compressor, Transformer model, Statistics statistics, Recipe recipe, List<Double> asked) {
+      Compressor compressor,
+      Transformer model,
+      Statistics statistics,
+      Recipe recipe,
+      List<Double> asked) {
     List<int[]> probe =
         recipe.allocation() == AllocationRule.MEASURED ? calibration.probe(model) : List.of();
     Recipe sized = withSize(recipe, asked.getFirst());
@@ -182,7 +210,9 @@ final class CompressCommand implements Callable<Integer> {
       }
       recipe = recipe.withMultipleOf(multipleOf);
     }
-    return recipe.withCalibration(calibration.settings(recipe.calibration())).withSeed(calibration.seed());
+    return recipe
+        .withCalibration(calibration.settings(recipe.calibration()))
+        .withSeed(calibration.seed());
   }
 
   private AllocationRule rule(String name) {
@@ -195,11 +225,16 @@ final class CompressCommand implements Callable<Integer> {
   }
 
   private Recipe withSize(Recipe recipe, double ratio) {
-    return targetParameters != null ? recipe.withTargetParameters(targetParameters) : recipe.withRatio(ratio);
+    return targetParameters != null
+        ? recipe.withTargetParameters(targetParameters)
+        : recipe.withRatio(ratio);
   }
 
   private Path folder(Transformer model, Recipe recipe, boolean several) {
-    String size = targetParameters != null ? targetParameters.toString() : Long.toString(Math.round(100 * recipe.ratio()));
+    String size =
+        targetParameters != null
+            ? targetParameters.toString()
+            : Long.toString(Math.round(100 * recipe.ratio()));
     String name = model.directory().name().replaceAll("\\.gguf$", "") + "-" + size;
     if (folder == null) {
       return Path.of("out", name);
@@ -225,7 +260,8 @@ final class CompressCommand implements Callable<Integer> {
       delete(file);
     }
     output.say(
-        "calibrating %s on %d x %d tokens of %s".formatted(model.directory().name(), data.count(), data.tokens(), data.source()));
+        "calibrating %s on %d x %d tokens of %s"
+            .formatted(model.directory().name(), data.count(), data.tokens(), data.source()));
     new Calibrator(model, backend).run(data, file, output.progress());
     return file;
   }
@@ -266,17 +302,24 @@ final class CompressCommand implements Callable<Integer> {
     Table table = new Table("layer", "qk", "vo", "mlp", "parameters", "kept %");
     for (RankPlan.Row row : plan.table(compressor.sizes())) {
       table.row(
-          row.layer(), row.qkRank(), row.voRank(), row.mlpWidth(), row.parameters(), "%.1f".formatted(100 * row.kept()));
+          row.layer(),
+          row.qkRank(),
+          row.voRank(),
+          row.mlpWidth(),
+          row.parameters(),
+          "%.1f".formatted(100 * row.kept()));
     }
     output.out().print(table);
-    output.out().printf(
-        Locale.ROOT,
-        "block matrices %,d -> %,d (%.2f %% removed), model %,d -> %,d parameters%n",
-        before,
-        after,
-        100 * plan.ratio(compressor.sizes()),
-        model.parameters(),
-        model.parameters() - before + after);
+    output
+        .out()
+        .printf(
+            Locale.ROOT,
+            "block matrices %,d -> %,d (%.2f %% removed), model %,d -> %,d parameters%n",
+            before,
+            after,
+            100 * plan.ratio(compressor.sizes()),
+            model.parameters(),
+            model.parameters() - before + after);
     output.out().flush();
   }
 

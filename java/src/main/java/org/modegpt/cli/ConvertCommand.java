@@ -29,10 +29,18 @@ final class ConvertCommand implements Callable<Integer> {
       description = "Folder to write.")
   private Path folder;
 
-  @Option(names = "--dtype", paramLabel = "TYPE", defaultValue = "bf16", description = "bf16, f16 or f32 (default: ${DEFAULT-VALUE}).")
+  @Option(
+      names = "--dtype",
+      paramLabel = "TYPE",
+      defaultValue = "bf16",
+      description = "bf16, f16 or f32 (default: ${DEFAULT-VALUE}).")
   private String dtype;
 
-  @Option(names = "--max-shard-size", paramLabel = "SIZE", defaultValue = "5GB", description = "Largest file of weights (default: ${DEFAULT-VALUE}).")
+  @Option(
+      names = "--max-shard-size",
+      paramLabel = "SIZE",
+      defaultValue = "5GB",
+      description = "Largest file of weights (default: ${DEFAULT-VALUE}).")
   private String maxShardSize;
 
   @Option(names = "--overwrite", description = "Replace an existing output folder.")

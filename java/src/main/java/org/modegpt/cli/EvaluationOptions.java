@@ -19,7 +19,8 @@ final class EvaluationOptions {
   @Option(
       names = {"-f", "--file"},
       paramLabel = "FILE",
-      description = "Text for perplexity, .txt or .jsonl (FILE:FIELD names the field); repeatable (default: the built-in WikiText-2 test).")
+      description =
+          "Text for perplexity, .txt or .jsonl (FILE:FIELD names the field); repeatable (default: the built-in WikiText-2 test).")
   private List<String> files = List.of();
 
   @Option(
@@ -28,10 +29,15 @@ final class EvaluationOptions {
       description = "Tokens of a block (default: 2048, or the model's context).")
   private @Nullable Integer blockLength;
 
-  @Option(names = "--chunks", paramLabel = "N", description = "Measure only the first N blocks; 0 for all.")
+  @Option(
+      names = "--chunks",
+      paramLabel = "N",
+      description = "Measure only the first N blocks; 0 for all.")
   private @Nullable Integer chunks;
 
-  @Option(names = "--bos", description = "Put the model's BOS token in the place of each block's first token.")
+  @Option(
+      names = "--bos",
+      description = "Put the model's BOS token in the place of each block's first token.")
   private boolean bos;
 
   private @Nullable TextDataset text;
@@ -59,7 +65,10 @@ final class EvaluationOptions {
     int length = blockLength != null ? blockLength : Math.min(2048, model.config().contextLength());
     if (length < 2 || length > model.config().contextLength()) {
       throw new UserException(
-          "--ctx-size must be between 2 and the model's context of " + model.config().contextLength() + ", not " + length);
+          "--ctx-size must be between 2 and the model's context of "
+              + model.config().contextLength()
+              + ", not "
+              + length);
     }
     Tokenizer tokenizer = model.directory().tokenizer();
     int[] ids = tokenizer.encode(text().text());
@@ -69,7 +78,10 @@ final class EvaluationOptions {
     }
     Perplexity result =
         Perplexity.of(
-            model, backend, new Perplexity.Text(ids, text().utf8Bytes(), length, blocks, first), output.progress());
+            model,
+            backend,
+            new Perplexity.Text(ids, text().utf8Bytes(), length, blocks, first),
+            output.progress());
     usedBlocks = result.blocks();
     return result;
   }

@@ -48,18 +48,25 @@ final class PerplexityCommand implements Callable<Integer> {
         node.put("bos", evaluation.bos());
         output.print(node);
       } else {
-        output.out().printf(
-            Locale.ROOT,
-            "%d blocks of %d tokens, %s BOS, %d tokens predicted, %s; %.0f tokens/s%n",
-            result.blocks(),
-            result.blockLength(),
-            evaluation.bos() ? "with" : "no",
-            result.predicted(),
-            evaluation.source(),
-            result.tokensPerSecond());
+        output
+            .out()
+            .printf(
+                Locale.ROOT,
+                "%d blocks of %d tokens, %s BOS, %d tokens predicted, %s; %.0f tokens/s%n",
+                result.blocks(),
+                result.blockLength(),
+                evaluation.bos() ? "with" : "no",
+                result.predicted(),
+                evaluation.source(),
+                result.tokensPerSecond());
         output.out().printf(Locale.ROOT, "bits per byte = %.4f%n", result.bitsPerByte());
-        output.out().printf(
-            Locale.ROOT, "Final estimate: PPL = %.4f +/- %.4f%n", result.perplexity(), result.perplexityError());
+        output
+            .out()
+            .printf(
+                Locale.ROOT,
+                "Final estimate: PPL = %.4f +/- %.4f%n",
+                result.perplexity(),
+                result.perplexityError());
         output.out().flush();
       }
     }

@@ -49,7 +49,9 @@ public final class Budget {
 
   private static LayerRanks ranks(Map<Module, Item> block) {
     return new LayerRanks(
-        block.get(Module.MLP).rank, block.get(Module.QUERY_KEY).rank, block.get(Module.VALUE_OUTPUT).rank);
+        block.get(Module.MLP).rank,
+        block.get(Module.QUERY_KEY).rank,
+        block.get(Module.VALUE_OUTPUT).rank);
   }
 
   /// Takes the most favoured single step that brings the total nearer to the target, until there is

@@ -9,7 +9,8 @@ import org.modegpt.tensor.DType;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
-/// The `config.json` of a compressed model: the original's with its sizes, and an object `modegpt` with what each layer kept.
+/// The `config.json` of a compressed model: the original's with its sizes, and an object `modegpt`
+/// with what each layer kept.
 final class CompactConfig {
   private CompactConfig() {}
 
@@ -29,11 +30,12 @@ final class CompactConfig {
     config.put("model_type", ModelConfig.COMPACT_TYPE);
     config.putArray("architectures").add("ModegptForCausalLM");
     if (dtype != null) {
-      String name = switch (dtype) {
-        case F32 -> "float32";
-        case F16 -> "float16";
-        default -> "bfloat16";
-      };
+      String name =
+          switch (dtype) {
+            case F32 -> "float32";
+            case F16 -> "float16";
+            default -> "bfloat16";
+          };
       config.put(config.has("torch_dtype") ? "torch_dtype" : "dtype", name);
     }
     config.set("modegpt", compact);

@@ -6,7 +6,8 @@ import java.util.List;
 ///
 /// @param model name of the original
 /// @param recipe name of the recipe
-/// @param requestedRatio share of block matrix parameters that was to go; for a parameter target the share that amounts to
+/// @param requestedRatio share of block matrix parameters that was to go; for a parameter target
+///   the share that amounts to
 /// @param reachedRatio share that went
 /// @param matrixParametersBefore parameters of the compressible block matrices
 /// @param parametersBefore of the whole model, tied weights once
@@ -26,9 +27,14 @@ public record CompressionReport(
     double seconds,
     List<Layer> layers) {
 
-  /// One block: its ranks, the share of its matrix parameters that is kept, its block influence, and the cost per module.
+  /// One block: its ranks, the share of its matrix parameters that is kept, its block influence,
+  /// and the cost per module.
   public record Layer(
-      int layer, LayerRanks ranks, double kept, double blockInfluence, List<ModuleReport> modules) {}
+      int layer,
+      LayerRanks ranks,
+      double kept,
+      double blockInfluence,
+      List<ModuleReport> modules) {}
 
   public CompressionReport {
     layers = List.copyOf(layers);

@@ -27,8 +27,9 @@ import org.modegpt.model.Transformer.Residence;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// Makes a smaller checkpoint from a model and its calibration statistics, one block resident at a time. One serial stream, like
-/// the back-end; several compressors may share one model and its statistics.
+/// Makes a smaller checkpoint from a model and its calibration statistics, one block resident at a
+/// time. One serial stream, like the back-end; several compressors may share one model and its
+/// statistics.
 public final class Compressor {
 
   /// How the output is written.
@@ -48,17 +49,23 @@ public final class Compressor {
     this.config = model.config();
     if (config.compressed()) {
       throw new UserException(
-          model.directory().path() + " is already compressed; compress the original model with a larger ratio");
+          model.directory().path()
+              + " is already compressed; compress the original model with a larger ratio");
     }
     this.sizes = BlockSizes.of(config);
   }
 
-  /// The ranks the recipe leads to for each ratio (or for its parameter target when `ratios` is empty); measurements that serve
-  /// every ratio are made once.
+  /// The ranks the recipe leads to for each ratio (or for its parameter target when `ratios` is
+  /// empty); measurements that serve every ratio are made once.
   ///
-  /// @param probe equally long sequences for {@link AllocationRule#MEASURED}; not looked at by other rules
+  /// @param probe equally long sequences for {@link AllocationRule#MEASURED}; not looked at by
+  ///   other rules
   public List<RankPlan> plans(
-      Statistics statistics, Recipe recipe, List<Double> ratios, List<int[]> probe, Progress progress) {
+      Statistics statistics,
+      Recipe recipe,
+      List<Double> ratios,
+      List<int[]> probe,
+      Progress progress) {
     statistics.requireModel(model);
     List<Long> targets = new ArrayList<>();
     for (double ratio : ratios) {
@@ -68,7 +75,8 @@ public final class Compressor {
       targets.add(target(recipe));
     }
     if (recipe.allocation() == AllocationRule.MEASURED) {
-      try (MeasuredAllocation allocation = new MeasuredAllocation(model, backend, statistics, recipe, probe)) {
+      try (MeasuredAllocation allocation =
+          new MeasuredAllocation(model, backend, statistics, recipe, probe)) {
         return targets.stream().map(target -> allocation.plan(target, progress)).toList();
       }
     }
@@ -76,13 +84,15 @@ public final class Compressor {
         recipe.allocation() == AllocationRule.UNIFORM
             ? Allocation.uniform()
             : new BlockInfluence(
-                DoubleStream.of(statistics.blockInfluence()).boxed().toList(), recipe.epsilon(), recipe.cap());
+                DoubleStream.of(statistics.blockInfluence()).boxed().toList(),
+                recipe.epsilon(),
+                recipe.cap());
     return targets.stream()
-        .map(
-            target -> {
-              double ratio = 1 - (double) target / config.matrixParameters();
-              return Budget.plan(sizes, allocation.allocate(config.layers(), ratio), target, recipe.multipleOf());
-            })
+        .map(target -> {
+          double ratio = 1 - (double) target / config.matrixParameters();
+          return Budget.plan(
+              sizes, allocation.allocate(config.layers(), ratio), target, recipe.multipleOf());
+        })
         .toList();
   }
 
@@ -135,7 +145,8 @@ public final class Compressor {
           CompressedBlock block = compress(blocks, statistics, layer, ranks, weights, output);
           shapes.add(block.shape());
           double kept = (double) sizes.parameters(ranks) / sizes.parameters();
-          layers.add(new CompressionReport.Layer(layer, ranks, kept, influence[layer], block.reports()));
+          layers.add(
+              new CompressionReport.Layer(layer, ranks, kept, influence[layer], block.reports()));
         }
       }
       copyOthers(weights, output);
@@ -150,11 +161,14 @@ public final class Compressor {
               plan.parameters(sizes),
               model.parameters(),
               tensors.stream().mapToLong(TensorInfo::elements).sum(),
-              model.tensors().names().stream().mapToLong(n -> model.tensors().info(n).bytes()).sum(),
+              model.tensors().names().stream()
+                  .mapToLong(n -> model.tensors().info(n).bytes())
+                  .sum(),
               tensors.stream().mapToLong(TensorInfo::bytes).sum(),
               (System.nanoTime() - start) / 1e9,
               layers);
-      writer.write("config.json", CompactConfig.of(model.directory().config(), shapes, output.dtype()));
+      writer.write(
+          "config.json", CompactConfig.of(model.directory().config(), shapes, output.dtype()));
       model.directory().tagAlongFiles().forEach(writer::write);
       writer.write("recipe.json", recipe.toJson());
       writer.write("report.json", report.toJson());
@@ -165,7 +179,12 @@ public final class Compressor {
   }
 
   private CompressedBlock compress(
-      BlockCompressor blocks, Statistics statistics, int layer, LayerRanks ranks, CheckpointWriter writer, Output output) {
+      BlockCompressor blocks,
+      Statistics statistics,
+      int layer,
+      LayerRanks ranks,
+      CheckpointWriter writer,
+      Output output) {
     try (Arena arena = Arena.ofShared()) {
       BlockWeights dense = model.block(backend, arena, layer, Residence.F32);
       Map<Role, Tensor> weights = new EnumMap<>(Role.class);
@@ -176,9 +195,16 @@ public final class Compressor {
         }
       }
       Map<String, Tensor> sums = new LinkedHashMap<>();
-      statistics.layer(layer, arena).named().forEach((n, t) -> sums.put(n, Residents.upload(backend, arena, t)));
-      CompressedBlock block = blocks.compress(arena, layer, weights, LayerStatistics.of(sums), ranks);
-      block.weights().forEach((role, tensor) -> write(writer, model.architecture().name(role, layer), tensor, output, arena));
+      statistics
+          .layer(layer, arena)
+          .named()
+          .forEach((n, t) -> sums.put(n, Residents.upload(backend, arena, t)));
+      CompressedBlock block =
+          blocks.compress(arena, layer, weights, LayerStatistics.of(sums), ranks);
+      block
+          .weights()
+          .forEach((role, tensor) ->
+              write(writer, model.architecture().name(role, layer), tensor, output, arena));
       return block;
     }
   }
@@ -192,7 +218,8 @@ public final class Compressor {
     }
   }
 
-  private void write(CheckpointWriter writer, String name, Tensor tensor, Output output, Arena arena) {
+  private void write(
+      CheckpointWriter writer, String name, Tensor tensor, Output output, Arena arena) {
     DType dtype = dtype(name, output);
     Tensor cast = tensor;
     if (tensor.dtype() != dtype) {
@@ -219,12 +246,14 @@ public final class Compressor {
     List<TensorInfo> declarations = new ArrayList<>();
     for (int layer = 0; layer < config.layers(); layer++) {
       LayerRanks ranks = plan.layers().get(layer);
-      LayerShape shape = new LayerShape(ranks.mlpWidth(), ranks.qkRank(), ranks.voRank(), List.of());
+      LayerShape shape =
+          new LayerShape(ranks.mlpWidth(), ranks.qkRank(), ranks.voRank(), List.of());
       for (Role role : roles(layer, ranks)) {
         String name = model.architecture().name(role, layer);
         long rows = config.rows(role, shape);
         long cols = config.cols(role, shape);
-        declarations.add(declaration(name, role.compressible() ? List.of(rows, cols) : List.of(cols), output));
+        declarations.add(
+            declaration(name, role.compressible() ? List.of(rows, cols) : List.of(cols), output));
       }
     }
     for (String name : others()) {
@@ -236,7 +265,8 @@ public final class Compressor {
   /// Roles of a compressed block: a value bias has become an output bias.
   private List<Role> roles(int layer, LayerRanks ranks) {
     boolean moved =
-        ranks.voRank() < sizes.headDim() && model.tensors().has(model.architecture().name(Role.V_BIAS, layer));
+        ranks.voRank() < sizes.headDim()
+            && model.tensors().has(model.architecture().name(Role.V_BIAS, layer));
     List<Role> roles = new ArrayList<>();
     for (Role role : Role.values()) {
       boolean present = model.tensors().has(model.architecture().name(role, layer));

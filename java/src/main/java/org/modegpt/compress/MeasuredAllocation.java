@@ -24,11 +24,11 @@ import org.modegpt.tensor.Tensor;
 /// Spreads the budget over the modules of all layers by what their removal does to the model's
 /// predictions on a probe text, the KL divergence from the dense model.
 ///
-/// The first round removes 30 % of each module alone and takes the shape of its curve from the local
-/// error of its decomposition. Each later round compresses the model by the plan so far, measures
-/// every module a little above and below its own share with the rest compressed, and solves again
-/// within that range. Of all plans whose divergence was measured the best is taken. Everything is
-/// deterministic.
+/// The first round removes 30 % of each module alone and takes the shape of its curve from the
+/// local error of its decomposition. Each later round compresses the model by the plan so far,
+/// measures every module a little above and below its own share with the rest compressed, and
+/// solves again within that range. Of all plans whose divergence was measured the best is taken.
+/// Everything is deterministic.
 final class MeasuredAllocation implements AutoCloseable {
   private static final double LEVEL = 0.3;
   private static final double[] SHAPE_LEVELS = {0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};
@@ -49,7 +49,11 @@ final class MeasuredAllocation implements AutoCloseable {
 
   /// @param sequences probe text, equally long
   MeasuredAllocation(
-      Transformer model, Backend backend, Statistics statistics, Recipe recipe, List<int[]> sequences) {
+      Transformer model,
+      Backend backend,
+      Statistics statistics,
+      Recipe recipe,
+      List<int[]> sequences) {
     this.model = model;
     this.backend = backend;
     this.statistics = statistics;
@@ -59,7 +63,8 @@ final class MeasuredAllocation implements AutoCloseable {
     this.probe = new DivergenceProbe(model, backend, sequences);
   }
 
-  /// The ranks for `target` matrix parameters to keep. Curves of the first round serve every target.
+  /// The ranks for `target` matrix parameters to keep. Curves of the first round serve every
+  /// target.
   RankPlan plan(long target, Progress progress) {
     if (curves.isEmpty()) {
       measureAlone(progress);
@@ -126,8 +131,7 @@ final class MeasuredAllocation implements AutoCloseable {
         variants.add(variant(layer, null, module, rank(module, LEVEL)));
       }
     }
-    double[] divergence =
-        probe.measure(this::dense, variants, progress);
+    double[] divergence = probe.measure(this::dense, variants, progress);
     for (int layer = 0; layer < layers(); layer++) {
       Progress.checkCancelled();
       try (Arena arena = Arena.ofShared()) {
@@ -157,7 +161,9 @@ final class MeasuredAllocation implements AutoCloseable {
     for (int i = 0; i < local.length; i++) {
       double removed = removed(module, ranks.get(i));
       double shape =
-          local[at] > 0 ? local[i] / local[at] : Math.pow(removed / removed(module, ranks.get(at)), 2);
+          local[at] > 0
+              ? local[i] / local[at]
+              : Math.pow(removed / removed(module, ranks.get(at)), 2);
       points.add(new RemovalCurve.Point(removed, measured * shape));
     }
     return new RemovalCurve(parameters(module), points);
@@ -223,8 +229,7 @@ final class MeasuredAllocation implements AutoCloseable {
   // ---- blocks
 
   /// The block of the plan (dense when there is none) with one module at another rank.
-  private Variant variant(
-      int layer, @Nullable LayerRanks ranks, Module module, int rank) {
+  private Variant variant(int layer, @Nullable LayerRanks ranks, Module module, int rank) {
     return new Variant(
         layer,
         arena -> {

@@ -9,7 +9,8 @@ import org.modegpt.io.ModelDirectory;
 final class ModelCard {
   private ModelCard() {}
 
-  static String of(ModelDirectory original, Recipe recipe, CompressionReport report, Statistics statistics) {
+  static String of(
+      ModelDirectory original, Recipe recipe, CompressionReport report, Statistics statistics) {
     Map<String, String> calibration = statistics.metadata();
     StringBuilder card = new StringBuilder();
     card.append(

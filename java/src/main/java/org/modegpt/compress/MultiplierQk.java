@@ -11,8 +11,8 @@ import org.modegpt.model.Role;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// Queries and keys under rotary embeddings, by {@link PairElimination}: pairs leave one at a time, and the kept pairs of every
-/// query head are multiplied by a complex number that folds into W_q.
+/// Queries and keys under rotary embeddings, by {@link PairElimination}: pairs leave one at a time,
+/// and the kept pairs of every query head are multiplied by a complex number that folds into W_q.
 ///
 /// @param ridge of the logit covariance, relative to the mean of its diagonal
 record MultiplierQk(double ridge) implements Decomposition {
@@ -42,17 +42,22 @@ record MultiplierQk(double ridge) implements Decomposition {
     int[] queryRows = ColumnRowQk.rows(sizes, sizes.heads(), pairs);
     int[] keyRows = ColumnRowQk.rows(sizes, sizes.kvHeads(), pairs);
     Map<Role, Tensor> result = new EnumMap<>(Role.class);
-    weights.forEach(
-        (role, tensor) -> {
-          switch (role) {
-            case Q, Q_BIAS -> result.put(role, multiplied(workspace, arena, sizes, tensor, heads, pairs, queryRows));
-            case K, K_BIAS -> result.put(role, workspace.kept(arena, tensor, keyRows));
-            default -> {}
-          }
-        });
+    weights.forEach((role, tensor) -> {
+      switch (role) {
+        case Q, Q_BIAS ->
+            result.put(role, multiplied(workspace, arena, sizes, tensor, heads, pairs, queryRows));
+        case K, K_BIAS -> result.put(role, workspace.kept(arena, tensor, keyRows));
+        default -> {}
+      }
+    });
     ModuleReport report =
         new ModuleReport(
-            Module.QUERY_KEY, rank, sizes.headDim(), ModuleReport.relative(lost, total), 0, List.of());
+            Module.QUERY_KEY,
+            rank,
+            sizes.headDim(),
+            ModuleReport.relative(lost, total),
+            0,
+            List.of());
     return new ModuleResult(result, pairs, report);
   }
 
@@ -76,7 +81,8 @@ record MultiplierQk(double ridge) implements Decomposition {
     return result;
   }
 
-  /// Kept rows of W_q (or its bias) times the multipliers: rows `p` and `p + h/2` become `a p − b p'` and `b p + a p'`.
+  /// Kept rows of W_q (or its bias) times the multipliers: rows `p` and `p + h/2` become `a p − b
+  /// p'` and `b p + a p'`.
   private static Tensor multiplied(
       Workspace workspace,
       Arena arena,
@@ -90,7 +96,9 @@ record MultiplierQk(double ridge) implements Decomposition {
     Tensor host;
     try (Arena copy = Arena.ofConfined()) {
       Tensor source = Residents.download(workspace.backend, copy, kept);
-      host = Tensor.allocate(arena, DType.F32, bias ? rows.length : kept.rows(), bias ? 1 : kept.cols());
+      host =
+          Tensor.allocate(
+              arena, DType.F32, bias ? rows.length : kept.rows(), bias ? 1 : kept.cols());
       host.copyFrom(bias ? source.reshape(rows.length, 1) : source);
     }
     int count = rows.length / sizes.heads() / 2;

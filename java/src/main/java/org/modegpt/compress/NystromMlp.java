@@ -24,8 +24,8 @@ import org.modegpt.tensor.Tensor;
 ///
 /// Only the diagonal of an inverse is needed: `s_i = 1 − λ ‖L⁻¹ e_i‖²` with `L Lᵀ = C_H + λI`.
 ///
-/// With {@link MlpRule#BRAIN_SURGEON} the units are those that {@link BrainSurgeon} would remove last. An instance belongs to one
-/// block: it remembers the order, which serves every width.
+/// With {@link MlpRule#BRAIN_SURGEON} the units are those that {@link BrainSurgeon} would remove
+/// last. An instance belongs to one block: it remembers the order, which serves every width.
 final class NystromMlp implements Decomposition {
   private final double ridge;
   private final MlpRule rule;
@@ -86,8 +86,7 @@ final class NystromMlp implements Decomposition {
     return removed == 0 ? 0 : order(workspace, weights, gram).cost()[removed - 1];
   }
 
-  private BrainSurgeon.Order order(
-      Workspace workspace, Map<Role, Tensor> weights, Tensor gram) {
+  private BrainSurgeon.Order order(Workspace workspace, Map<Role, Tensor> weights, Tensor gram) {
     BrainSurgeon.Order known = order;
     if (known != null) {
       return known;

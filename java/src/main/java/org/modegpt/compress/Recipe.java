@@ -13,8 +13,8 @@ import org.modegpt.UserException;
 /// @param epsilon temperature of {@link BlockInfluence}
 /// @param cap largest share that {@link BlockInfluence} removes of one layer
 /// @param ridge of the MLP's leverage scores, relative to the mean of diag(C_H)
-/// @param rounds measurements of {@link AllocationRule#MEASURED}: 1 on the dense model, then each on
-///   the model the round before would make
+/// @param rounds measurements of {@link AllocationRule#MEASURED}: 1 on the dense model, then each
+///   on the model the round before would make
 /// @param multipleOf MLP widths and head ranks are multiples of this, or full
 /// @param seed of everything random, which is the choice of calibration sequences
 public record Recipe(

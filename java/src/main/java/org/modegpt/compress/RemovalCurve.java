@@ -30,7 +30,8 @@ record RemovalCurve(long parameters, List<Point> points) {
     return points.getFirst().removed();
   }
 
-  /// The pieces of the lower convex hull, in order; a cost that is not a number counts as very high.
+  /// The pieces of the lower convex hull, in order; a cost that is not a number counts as very
+  /// high.
   List<Segment> segments() {
     List<Point> hull = new ArrayList<>();
     double floor = Double.NEGATIVE_INFINITY;

@@ -141,7 +141,10 @@ final class Workspace implements AutoCloseable {
 
   void addToDiagonal(Tensor square, double value) {
     Tensor v = matrix(1, 1);
-    backend.copy(Residents.upload(backend, callMemory.arena, Tensor.ofDoubles(callMemory.arena, 1, 1, value)), v);
+    backend.copy(
+        Residents.upload(
+            backend, callMemory.arena, Tensor.ofDoubles(callMemory.arena, 1, 1, value)),
+        v);
     backend.add(1f, v, diagonalView(square));
   }
 

@@ -63,7 +63,8 @@ public final class DivergenceProbe implements AutoCloseable {
     try (Arena call = Arena.ofShared()) {
       Tensor table = model.embedding(backend, call);
       for (int s = 0; s < sequences.size(); s++) {
-        backend.embed(table, Residents.ints(backend, call, sequences.get(s)), sequence(embedded, s));
+        backend.embed(
+            table, Residents.ints(backend, call, sequences.get(s)), sequence(embedded, s));
       }
       Tensor dense = copy(embedded, call);
       for (int layer = 0; layer < model.config().layers(); layer++) {

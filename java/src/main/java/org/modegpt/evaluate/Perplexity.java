@@ -59,7 +59,10 @@ public record Perplexity(
       int blocks = ids.length / blockLength;
       if (blocks == 0) {
         throw new UserException(
-            "the text has " + ids.length + " tokens, fewer than one block of " + blockLength
+            "the text has "
+                + ids.length
+                + " tokens, fewer than one block of "
+                + blockLength
                 + "; give more text or a smaller --ctx-size");
       }
       return maxBlocks > 0 ? Math.min(blocks, maxBlocks) : blocks;

@@ -1,0 +1,46 @@
+package org.modegpt;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Assumptions;
+
+/// Where tests find models and texts: in the repository, or in a shared data folder that need not
+/// be there.
+public final class TestData {
+  private static final Path REPOSITORY =
+      Path.of(System.getProperty("modegpt.repository", "..")).toAbsolutePath();
+
+  private TestData() {}
+
+  public static Path demo(String name) {
+    return REPOSITORY.resolve("java/demo").resolve(name).normalize();
+  }
+
+  /// A file or folder of the shared data (system property `modegpt.data`, else `../shared` beside
+  /// the repository); without it the test is skipped and says why.
+  public static Path shared(String name) {
+    String folder = System.getProperty("modegpt.data", REPOSITORY.resolve("../shared").toString());
+    Path path = Path.of(folder).resolve(name).normalize();
+    if (!Files.exists(path)) {
+      System.out.println(
+          "skipped: "
+              + path
+              + " is not there; -Dmodegpt.data names the folder of test models and texts");
+      Assumptions.abort("no " + path);
+    }
+    return path;
+  }
+
+  /// The model a golden file belongs to.
+  public static Path model(String name) {
+    return switch (name) {
+      case "wiki-16m" -> demo("wiki-16m");
+      case "smollm2-135m" -> shared("models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf");
+      default -> shared("models/" + name);
+    };
+  }
+
+  public static Path golden(String file) {
+    return REPOSITORY.resolve("java/src/test/resources/golden").resolve(file).normalize();
+  }
+}

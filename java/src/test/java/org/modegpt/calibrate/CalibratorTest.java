@@ -1,0 +1,171 @@
+package org.modegpt.calibrate;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.CancellationException;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.modegpt.Progress;
+import org.modegpt.TestData;
+import org.modegpt.UserException;
+import org.modegpt.backend.Backend;
+import org.modegpt.backend.Backends;
+import org.modegpt.io.SafetensorsFile;
+import org.modegpt.model.Transformer;
+import org.modegpt.tensor.Tensor;
+
+class CalibratorTest {
+  @TempDir private Path folder;
+
+  private static List<int[]> sequences(SafetensorsFile golden, Arena arena) {
+    Tensor ids = golden.get("ids", arena);
+    int[] all = ids.toInts();
+    int length = (int) ids.cols();
+    return List.of(Arrays.copyOf(all, length), Arrays.copyOfRange(all, length, 2 * length));
+  }
+
+  private static Path calibrate(List<int[]> sequences, Path file, Progress progress) {
+    return calibrate(TestData.model("stories260K"), sequences, file, progress);
+  }
+
+  private static Path calibrate(Path path, List<int[]> sequences, Path file, Progress progress) {
+    try (Transformer model = Transformer.open(path);
+        Backend backend = Backends.open("cpu", 2)) {
+      new Calibrator(model, backend)
+          .run(new CalibrationData(sequences, "hash", "test", 0), file, progress);
+    }
+    return file;
+  }
+
+  @Test
+  void statisticsAreThoseOfTheReference() {
+    try (SafetensorsFile golden =
+            SafetensorsFile.open(TestData.golden("stories260K-statistics.safetensors"));
+        Arena arena = Arena.ofConfined();
+        Statistics statistics =
+            Statistics.open(
+                calibrate(sequences(golden, arena), folder.resolve("s"), Progress.SILENT))) {
+      Tensor influence = golden.get("influence", arena);
+      for (int layer = 0; layer < statistics.layers(); layer++) {
+        LayerStatistics sums = statistics.layer(layer, arena);
+        String prefix = "layers." + layer + ".";
+        assertThat(lowerError(golden.get(prefix + "input_gram", arena), sums.attentionInput()))
+            .isLessThan(2e-6);
+        assertThat(lowerError(golden.get(prefix + "mlp_gram", arena), sums.mlpInner()))
+            .isLessThan(2e-6);
+        assertThat(error(golden.get(prefix + "q_energy", arena), sums.queryEnergy()))
+            .isLessThan(2e-6);
+        assertThat(error(golden.get(prefix + "k_energy", arena), sums.keyEnergy()))
+            .isLessThan(2e-6);
+        assertThat(Math.abs(statistics.blockInfluence()[layer] - influence.get(0, layer)))
+            .isLessThan(1e-6);
+        assertThat(sums.tokens()).isEqualTo(256);
+      }
+    }
+  }
+
+  /// Largest difference relative to the geometric mean of the diagonal entries, which bounds an
+  /// entry of a Gram matrix.
+  private static double lowerError(Tensor packed, Tensor square) {
+    double worst = 0;
+    long at = 0;
+    for (long i = 0; i < square.rows(); i++) {
+      for (long j = 0; j <= i; j++) {
+        double scale = Math.sqrt(square.get(i, i) * square.get(j, j)) + 1e-30;
+        worst = Math.max(worst, Math.abs(packed.get(0, at++) - square.get(i, j)) / scale);
+      }
+    }
+    return worst;
+  }
+
+  private static double error(Tensor expected, Tensor actual) {
+    double worst = 0;
+    for (long i = 0; i < expected.cols(); i++) {
+      worst = Math.max(worst, Math.abs(expected.get(0, i) - actual.get(0, i)) / expected.get(0, i));
+    }
+    return worst;
+  }
+
+  @Test
+  void partsAddUp() {
+    try (SafetensorsFile golden =
+            SafetensorsFile.open(TestData.golden("stories260K-statistics.safetensors"));
+        Arena arena = Arena.ofConfined()) {
+      List<int[]> both = sequences(golden, arena);
+      Path a = calibrate(both.subList(0, 1), folder.resolve("a"), Progress.SILENT);
+      Path b = calibrate(both.subList(1, 2), folder.resolve("b"), Progress.SILENT);
+      Statistics.merge(List.of(a, b), folder.resolve("sum"));
+      try (Statistics sum = Statistics.open(folder.resolve("sum"));
+          Statistics whole =
+              Statistics.open(calibrate(both, folder.resolve("whole"), Progress.SILENT))) {
+        for (int layer = 0; layer < whole.layers(); layer++) {
+          LayerStatistics expected = whole.layer(layer, arena);
+          LayerStatistics actual = sum.layer(layer, arena);
+          for (String name : expected.named().keySet()) {
+            Tensor x = expected.named().get(name);
+            Tensor y = actual.named().get(name);
+            for (long i = 0; i < x.rows(); i++) {
+              for (long j = 0; j < x.cols(); j++) {
+                double scale =
+                    Math.abs(x.get(i, j)) + 1e-6 * x.get(i, Math.min(i, x.cols() - 1)) + 1e-3;
+                assertThat(Math.abs(x.get(i, j) - y.get(i, j)) / scale).as(name).isLessThan(1e-4);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  @Test
+  void anInterruptedRunGoesOnAndGivesTheSameBytes() throws IOException {
+    try (SafetensorsFile golden =
+            SafetensorsFile.open(TestData.golden("stories260K-statistics.safetensors"));
+        Arena arena = Arena.ofConfined()) {
+      List<int[]> ids = sequences(golden, arena);
+      Path whole = calibrate(ids, folder.resolve("whole"), Progress.SILENT);
+      Path stopped = folder.resolve("stopped");
+      Progress stop =
+          (phase, done, total, unit) -> {
+            if (done >= total / 2) {
+              Thread.currentThread().interrupt();
+            }
+          };
+      assertThatThrownBy(() -> calibrate(ids, stopped, stop))
+          .isInstanceOf(CancellationException.class);
+      assertThat(Thread.interrupted()).isTrue();
+      assertThat(stopped).doesNotExist();
+      assertThat(folder.resolve("stopped.partial/layer-0000.safetensors")).exists();
+      calibrate(ids, stopped, Progress.SILENT);
+      assertThat(Files.mismatch(whole, stopped)).isEqualTo(-1);
+      assertThat(folder.resolve("stopped.partial")).doesNotExist();
+    }
+  }
+
+  @Test
+  void statisticsOfAnotherModelAreRefused() {
+    Path file = calibrate(List.of(new int[64]), folder.resolve("s"), Progress.SILENT);
+    try (Transformer other = Transformer.open(TestData.demo("wiki-16m"));
+        Statistics statistics = Statistics.open(file)) {
+      assertThatThrownBy(() -> statistics.requireModel(other))
+          .isInstanceOf(UserException.class)
+          .hasMessageContaining("another model");
+    }
+  }
+
+  @Test
+  void sequencesBeyondTheContextAreRefused() {
+    assertThatThrownBy(
+            () -> calibrate(List.of(new int[4096]), folder.resolve("s"), Progress.SILENT))
+        .isInstanceOf(UserException.class)
+        .hasMessageContaining("context");
+    assertThat(folder).isEmptyDirectory();
+  }
+}

@@ -1,0 +1,150 @@
+package org.modegpt.compress;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.modegpt.Progress;
+import org.modegpt.TestData;
+import org.modegpt.backend.Backend;
+import org.modegpt.backend.Backends;
+import org.modegpt.calibrate.CalibrationData;
+import org.modegpt.calibrate.Calibrator;
+import org.modegpt.calibrate.Statistics;
+import org.modegpt.io.CheckpointWriter;
+import org.modegpt.model.LanguageHead;
+import org.modegpt.model.StreamingPass;
+import org.modegpt.model.Transformer;
+import org.modegpt.model.Transformer.Residence;
+
+/// From a checkpoint to a smaller one and back into the engine.
+class CompressorTest {
+  @TempDir private Path folder;
+  private Path statistics;
+  private final int[] ids = new int[96];
+
+  @BeforeEach
+  void calibrate() {
+    for (int i = 0; i < ids.length; i++) {
+      ids[i] = (i * 37 + 11) % 500;
+    }
+    statistics = folder.resolve("statistics");
+    try (Transformer model = Transformer.open(TestData.model("stories260K"));
+        Backend backend = Backends.open("cpu", 2)) {
+      CalibrationData data = new CalibrationData(List.of(ids, ids.clone()), "hash", "test", 0);
+      new Calibrator(model, backend).run(data, statistics, Progress.SILENT);
+    }
+  }
+
+  private Path compress(Recipe recipe, String name) {
+    try (Transformer model = Transformer.open(TestData.model("stories260K"));
+        Backend backend = Backends.open("cpu", 2);
+        Statistics sums = Statistics.open(statistics)) {
+      Compressor compressor = new Compressor(model, backend);
+      RankPlan plan =
+          compressor
+              .plans(sums, recipe, List.of(recipe.ratio()), List.of(ids), Progress.SILENT)
+              .getFirst();
+      Path out = folder.resolve(name);
+      CompressionReport report =
+          compressor.run(
+              sums,
+              recipe,
+              plan,
+              new Compressor.Output(out, null, CheckpointWriter.DEFAULT_SHARD_BYTES, false),
+              Progress.SILENT);
+      assertThat(report.reachedRatio())
+          .isCloseTo(recipe.ratio(), org.assertj.core.data.Offset.offset(2e-3));
+      return out;
+    }
+  }
+
+  private float[] logits(Path path) {
+    try (Transformer model = Transformer.open(path);
+        Backend backend = Backends.open("cpu", 2);
+        StreamingPass pass = new StreamingPass(backend, model, 1, ids.length);
+        LanguageHead head = new LanguageHead(backend, model, Residence.F32)) {
+      pass.embed(List.of(ids));
+      for (int layer = 0; layer < model.config().layers(); layer++) {
+        pass.block(layer, StreamingPass.LayerTap.NONE);
+      }
+      return head.logits(pass.stream()).toFloats();
+    }
+  }
+
+  @Test
+  void fullKeepReturnsTheSameLogits() {
+    for (String recipe : Recipe.names()) {
+      Path out = compress(Recipe.named(recipe).withRatio(0), recipe);
+      assertThat(logits(out)).as(recipe).isEqualTo(logits(TestData.model("stories260K")));
+    }
+  }
+
+  @Test
+  void everyRecipeMakesASmallerModelThatReloads() throws IOException {
+    for (String recipe : Recipe.names()) {
+      Path out = compress(Recipe.named(recipe).withRatio(0.3), recipe);
+      try (Transformer model = Transformer.open(out)) {
+        assertThat(model.config().compressed()).isTrue();
+        assertThat(model.tensors().names()).isNotEmpty();
+      }
+      for (float value : logits(out)) {
+        assertThat(value).isFinite();
+      }
+      for (String file :
+          List.of("config.json", "recipe.json", "report.json", "README.md", "tokenizer.json")) {
+        assertThat(Files.size(out.resolve(file))).as(file).isPositive();
+      }
+      assertThat(Recipe.ofJson(Files.readString(out.resolve("recipe.json")), "recipe.json"))
+          .isEqualTo(Recipe.named(recipe).withRatio(0.3));
+    }
+  }
+
+  @Test
+  void theSameRunGivesTheSameBytes() throws IOException {
+    Path a = compress(Recipe.DEFAULT.withRatio(0.3), "a");
+    Path b = compress(Recipe.DEFAULT.withRatio(0.3), "b");
+    assertThat(Files.mismatch(a.resolve("model.safetensors"), b.resolve("model.safetensors")))
+        .isEqualTo(-1);
+    assertThat(Files.mismatch(a.resolve("config.json"), b.resolve("config.json"))).isEqualTo(-1);
+  }
+
+  @Test
+  void measuredRecipesLoseLessThanThePublication() {
+    float[] dense = logits(TestData.model("stories260K"));
+    double paper = distance(dense, logits(compress(Recipe.PAPER.withRatio(0.3), "paper")));
+    double measured = distance(dense, logits(compress(Recipe.DEFAULT.withRatio(0.3), "measured")));
+    assertThat(measured).isLessThan(paper);
+  }
+
+  private static double distance(float[] a, float[] b) {
+    double sum = 0;
+    for (int i = 0; i < a.length; i++) {
+      sum += (double) (a[i] - b[i]) * (a[i] - b[i]);
+    }
+    return sum;
+  }
+
+  @Test
+  void brainSurgeonOrderIsThatOfTheDefinition() {
+    int f = 70;
+    try (Backend backend = Backends.open("cpu", 1);
+        Arena arena = Arena.ofConfined()) {
+      SampleMatrices sample = new SampleMatrices(f, 9, 5);
+      BrainSurgeon.Order order =
+          new BrainSurgeon(backend).eliminate(sample.inverse(arena), sample.outer(arena), f - 1);
+      BrainSurgeon.Order expected = sample.naiveOrder();
+      assertThat(order.order()).isEqualTo(expected.order());
+      for (int i = 0; i < f - 1; i++) {
+        assertThat(order.cost()[i])
+            .isCloseTo(expected.cost()[i], org.assertj.core.data.Percentage.withPercentage(1e-4));
+      }
+    }
+  }
+}
