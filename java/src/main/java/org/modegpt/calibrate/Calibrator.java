@@ -44,13 +44,26 @@ public final class Calibrator {
               + "; give a smaller --max-seq-length");
     }
     Map<String, String> metadata = metadata(model, data);
-    try (PartialCalibration partial = PartialCalibration.open(output, metadata);
-        StreamingPass pass = new StreamingPass(backend, model, data.count(), data.tokens())) {
+    try (PartialCalibration partial = PartialCalibration.open(output, metadata)) {
+      try {
+        run(data, partial, progress);
+        partial.finish(config.layers());
+      } catch (UserException e) {
+        partial
+            .discard(); // trying again would fail again; only what was killed or cancelled goes on
+        throw e;
+      }
+    }
+  }
+
+  private void run(CalibrationData data, PartialCalibration partial, Progress progress) {
+    int layers = model.config().layers();
+    try (StreamingPass pass = new StreamingPass(backend, model, data.count(), data.tokens())) {
       int start = partial.restore(backend, pass);
       if (start == 0) {
         pass.embed(data.sequences());
       }
-      for (int layer = start; layer < config.layers(); layer++) {
+      for (int layer = start; layer < layers; layer++) {
         if (partial.has(layer)) {
           pass.block(layer, StreamingPass.LayerTap.NONE);
         } else {
@@ -58,9 +71,8 @@ public final class Calibrator {
         }
         partial.checkpoint(backend, pass, layer + 1);
       }
-      long all = (long) config.layers() * data.count();
+      long all = (long) layers * data.count();
       progress.update("calibrate", all, all, "sequence-layer");
-      partial.finish(config.layers());
     }
   }
 

@@ -174,6 +174,11 @@ final class PartialCalibration implements AutoCloseable {
     } finally {
       parts.forEach(SafetensorsFile::close);
     }
+    discard();
+  }
+
+  /// Removes the folder: there is nothing to go on with.
+  void discard() {
     try (Stream<Path> files = Files.list(folder)) {
       for (Path file : files.toList()) {
         Files.delete(file);
