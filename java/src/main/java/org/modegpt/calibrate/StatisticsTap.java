@@ -11,10 +11,10 @@ import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
 /// Adds the activations of one block to its {@link LayerStatistics}. One per layer.
-final class StatisticsTap implements BlockTap, StreamingPass.LayerTap, AutoCloseable {
+public final class StatisticsTap implements BlockTap, StreamingPass.LayerTap, AutoCloseable {
 
   /// Told of each finished part of a layer.
-  interface Listener {
+  public interface Listener {
     void part(int done, int total);
   }
 
@@ -34,7 +34,8 @@ final class StatisticsTap implements BlockTap, StreamingPass.LayerTap, AutoClose
   private final LayerStatistics statistics;
   private int sequencesSeen;
 
-  StatisticsTap(
+  /// @param batch sequences that pass together, of `tokens` tokens each
+  public StatisticsTap(
       Backend backend,
       ModelConfig config,
       int batch,
