@@ -45,6 +45,7 @@ final class SmolBlock implements AutoCloseable {
   private final LayerStatistics sums;
   private final StatisticsTap tap;
   private final Tensor wide;
+  private final Tensor output;
   private final Tensor square;
   private final Tensor logits;
 
@@ -97,6 +98,7 @@ final class SmolBlock implements AutoCloseable {
     sums = LayerStatistics.zeros(backend, arena, config);
     tap = new StatisticsTap(backend, config, 1, tokens, sums, (done, total) -> {});
     wide = Tensor.allocate(arena, DType.F32, tokens, WIDTH);
+    output = Tensor.allocate(arena, DType.F32, tokens, WIDTH);
     square = Tensor.allocate(arena, DType.F32, WIDTH, WIDTH);
     logits = Tensor.allocate(arena, DType.F32, tokens, tokens);
   }
@@ -131,10 +133,7 @@ final class SmolBlock implements AutoCloseable {
     for (Role role : List.of(Role.Q, Role.K, Role.V, Role.O, Role.GATE, Role.UP, Role.DOWN)) {
       Tensor w = weights.get(role);
       Tensor x = w.cols() == HIDDEN ? input : wide;
-      Tensor y =
-          wide.data().byteSize() >= n * w.rows() * 4
-              ? Tensor.host(DType.F32, n, w.rows(), logits.data())
-              : logits;
+      Tensor y = Tensor.host(DType.F32, n, w.rows(), output.data());
       backend.gemm(false, true, 1, x, w, 0, y);
     }
     for (int head = 0; head < HEADS; head++) { // causal: half of the queries against all keys
