@@ -1,7 +1,6 @@
 package org.modegpt.cli;
 
 import java.util.List;
-import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.calibrate.CalibrationData;
 import org.modegpt.compress.Recipe;
@@ -80,10 +79,6 @@ final class CalibrationOptions {
     TokenBlocks blocks =
         TokenBlocks.sample(text.name(), ids, tokens, count, seed)
             .requireIdsBelow(model.config().vocabSize());
-    return new CalibrationData(
-        IntStream.range(0, blocks.count()).mapToObj(blocks::block).toList(),
-        text.sha256(),
-        text.name(),
-        seed);
+    return new CalibrationData(blocks.all(), text.sha256(), text.name(), seed);
   }
 }

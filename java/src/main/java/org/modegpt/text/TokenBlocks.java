@@ -1,8 +1,10 @@
 package org.modegpt.text;
 
 import java.util.Arrays;
+import java.util.List;
 import java.util.Objects;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.modegpt.UserException;
 
 /// Sequences of equal length cut from a stream of tokens: block `i` is tokens `i * length` to `(i +
@@ -101,6 +103,11 @@ public final class TokenBlocks {
   /// Tokens in all blocks.
   public long totalTokens() {
     return (long) count() * length;
+  }
+
+  /// Copies of all blocks.
+  public List<int[]> all() {
+    return IntStream.range(0, count()).mapToObj(this::block).toList();
   }
 
   /// A copy of block `i`.
