@@ -4,13 +4,18 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.backend.Backend;
 import org.modegpt.compress.CompressionReport;
+import org.modegpt.compress.ModuleReport;
 import org.modegpt.evaluate.Perplexity;
 import org.modegpt.evaluate.Speed;
 import org.modegpt.io.Json;
 import org.modegpt.model.Transformer;
+import org.modegpt.runs.Metrics;
+import org.modegpt.runs.ModelUse;
+import org.modegpt.runs.Run;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -62,7 +67,52 @@ final class Comparison {
     return new Row(name, model.parameters(), bytes, perplexity, speed);
   }
 
+  /// Reports everything to the run's record, if there is one.
+  private void record() {
+    Run run = output.run();
+    if (run == null) {
+      return;
+    }
+    run.model(ModelUse.BASE, original.directory().path(), original.parameters());
+    for (int i = 0; i < rows.size(); i++) {
+      Row row = rows.get(i);
+      Map<String, String> tags = Map.of("model", row.name);
+      if (i > 0) {
+        Made m = made.get(i - 1);
+        run.model(ModelUse.OUTPUT, m.folder, row.parameters);
+        run.metric(Metrics.RATIO, m.report.reachedRatio(), null, "", tags);
+        recordLayers(run, m.report);
+      }
+      run.metric(Metrics.BYTES, (double) row.bytes, null, "B", tags);
+      run.metric(Metrics.PARAMETERS, (double) row.parameters, null, "", tags);
+      if (row.perplexity != null) {
+        Perplexity p = row.perplexity;
+        run.metric(Metrics.PERPLEXITY, p.perplexity(), p.perplexityError(), "", tags);
+        run.metric(Metrics.PROMPT_TOKENS_PER_SECOND, p.tokensPerSecond(), null, "1/s", tags);
+      }
+      if (row.speed != null) {
+        double rate = row.speed.decodeTokensPerSecond();
+        run.metric(Metrics.TOKENS_PER_SECOND, rate, null, "1/s", tags);
+      }
+    }
+  }
+
+  private static void recordLayers(Run run, CompressionReport report) {
+    for (CompressionReport.Layer layer : report.layers()) {
+      for (ModuleReport module : layer.modules()) {
+        run.layer(
+            layer.layer(),
+            module.module().label(),
+            module.fullRank(),
+            module.rank(),
+            null,
+            module.relativeError());
+      }
+    }
+  }
+
   void print() {
+    record();
     if (output.json) {
       printJson();
       return;

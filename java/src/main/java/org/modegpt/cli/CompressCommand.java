@@ -123,12 +123,31 @@ final class CompressCommand implements Callable<Integer> {
   @Mixin private CalibrationOptions calibration;
   @Mixin private EvaluationOptions evaluation;
   @Mixin private EngineOptions engine;
+  @Mixin private RecordOptions record;
   @Mixin private OutputOptions output;
   @Spec private CommandSpec spec;
 
   @Override
   public Integer call() {
     Recipe base = recipe();
+    if (dryRun) {
+      return run(base);
+    }
+    Map<String, String> parameters =
+        Map.of(
+            "model", String.valueOf(path),
+            "recipe", base.name(),
+            "ratio", ratios.isEmpty() ? Double.toString(base.ratio()) : ratios.toString());
+    return record.record(
+        "compress",
+        parameters,
+        run -> {
+          output.recordIn(run);
+          return run(base);
+        });
+  }
+
+  private int run(Recipe base) {
     DType type = DTypes.parse(dtype);
     long shard = org.modegpt.io.ByteSize.parse(maxShardSize);
     try (Transformer model = Transformer.open(path == null ? Demo.model() : path);

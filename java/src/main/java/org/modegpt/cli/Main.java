@@ -8,6 +8,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.concurrent.CancellationException;
 import org.modegpt.UserException;
 import org.modegpt.backend.BackendException;
+import org.modegpt.runs.cli.DashboardCommand;
+import org.modegpt.runs.cli.RunsCommand;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.IExecutionExceptionHandler;
@@ -30,7 +32,9 @@ import picocli.CommandLine.ParameterException;
       InspectCommand.class,
       ConvertCommand.class,
       BenchCommand.class,
-      DevicesCommand.class
+      DevicesCommand.class,
+      RunsCommand.class,
+      DashboardCommand.class
     },
     footer = {
       "",

@@ -1,8 +1,10 @@
 package org.modegpt.cli;
 
 import java.io.PrintWriter;
+import org.jspecify.annotations.Nullable;
 import org.modegpt.Progress;
 import org.modegpt.io.Json;
+import org.modegpt.runs.Run;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -12,6 +14,8 @@ import tools.jackson.databind.JsonNode;
 final class OutputOptions {
   @Spec(Spec.Target.MIXEE)
   private CommandSpec spec;
+
+  private @Nullable Run run;
 
   @Option(names = "--json", description = "Print the results as JSON.")
   boolean json;
@@ -46,7 +50,21 @@ final class OutputOptions {
     }
   }
 
+  /// From now on progress and results also go to the record of this run.
+  void recordIn(Run recorded) {
+    run = recorded;
+  }
+
+  @Nullable Run run() {
+    return run;
+  }
+
   Progress progress() {
+    Progress shown = display();
+    return run == null ? shown : run.progress(shown);
+  }
+
+  private Progress display() {
     return quiet || noProgress
         ? Progress.SILENT
         : new ProgressDisplay(spec.commandLine().getErr(), Boolean.getBoolean("modegpt.terminal"));
