@@ -135,7 +135,7 @@ final class CompressCommand implements Callable<Integer> {
     }
     Map<String, String> parameters =
         Map.of(
-            "model", String.valueOf(path),
+            "model", path == null ? "wiki-16m" : path.toString(),
             "recipe", base.name(),
             "ratio", ratios.isEmpty() ? Double.toString(base.ratio()) : ratios.toString());
     return record.record(

@@ -59,12 +59,9 @@ public final class Main {
         new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8);
     System.setOut(out);
     System.setErr(err);
-    int code =
-        run(
-            new PrintWriter(out, true, StandardCharsets.UTF_8),
-            new PrintWriter(err, true, StandardCharsets.UTF_8),
-            args);
-    out.flush();
+    PrintWriter results = new PrintWriter(out, false, StandardCharsets.UTF_8);
+    int code = run(results, new PrintWriter(err, true, StandardCharsets.UTF_8), args);
+    results.flush();
     System.exit(code);
   }
 
