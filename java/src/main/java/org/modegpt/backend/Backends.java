@@ -76,7 +76,20 @@ public final class Backends {
   /// is).
   static Backend cpu(int threads, @Nullable String isa) {
     Kernels kernels = NativeLibrary.open("modegpt_cpu", Kernels::open);
-    return new CheckedBackend(new CpuBackend(kernels, OpenBlas.load(), threads(threads), isa));
+    int count = threads(threads);
+    return new CheckedBackend(new CpuBackend(kernels, OpenBlas.load(), oneDnn(count), count, isa));
+  }
+
+  /// oneDNN when the setting `gemm` asks for bfloat16 products; it refuses CPUs without them.
+  private static @Nullable OneDnn oneDnn(int threads) {
+    String gemm = Settings.get("gemm");
+    if (gemm == null || gemm.equals("f32")) {
+      return null;
+    }
+    if (!gemm.equals("bf16")) {
+      throw new UserException("MODEGPT_GEMM (-Dmodegpt.gemm) is '" + gemm + "': want f32 or bf16");
+    }
+    return OneDnn.load(threads);
   }
 
   private static Backend cuda() {

@@ -16,13 +16,23 @@ final class CpuBackend extends NativeBackend {
   private static final long PANEL_BYTES = 8L << 20;
 
   private final OpenBlas blas;
+
+  /// For products with many rows; null for float32 ones.
+  private final @Nullable OneDnn dnn;
+
   private final int threads;
   private @Nullable Tensor panel;
 
   /// @param isa upper limit of the instruction set, or null for the best there is
   CpuBackend(Kernels kernels, OpenBlas blas, int threads, @Nullable String isa) {
+    this(kernels, blas, null, threads, isa);
+  }
+
+  CpuBackend(
+      Kernels kernels, OpenBlas blas, @Nullable OneDnn dnn, int threads, @Nullable String isa) {
     super(kernels, 0, threads, isa);
     this.blas = blas;
+    this.dnn = dnn;
     this.threads = threads;
   }
 
@@ -33,7 +43,10 @@ final class CpuBackend extends NativeBackend {
 
   @Override
   public String describe() {
-    return super.describe() + "; OpenBLAS " + blas.coreName();
+    return super.describe()
+        + "; OpenBLAS "
+        + blas.coreName()
+        + (dnn == null ? "" : "; bf16 products by oneDNN");
   }
 
   @Override
@@ -77,6 +90,10 @@ final class CpuBackend extends NativeBackend {
 
   /// GEMM, after widening the weights panel by panel.
   void manyRows(Tensor x, Tensor w, Tensor y) {
+    if (dnn != null) {
+      rounded(dnn, x, w, y);
+      return;
+    }
     if (w.dtype() == DType.F32) {
       blas.gemm(threads, false, true, 1, x, w, 0, y);
       return;
@@ -87,6 +104,26 @@ final class CpuBackend extends NativeBackend {
       Tensor wide = panel(to - from, x.cols());
       cast(w.rows(from, to), wide);
       blas.gemm(threads, false, true, 1, x, wide, 0, y.columns(from, to));
+    }
+  }
+
+  /// Both sides rounded to BF16, panels of the weights at a time.
+  private void rounded(OneDnn by, Tensor x, Tensor w, Tensor y) {
+    try (Arena call = Arena.ofConfined()) {
+      Tensor source = Tensor.allocate(call, DType.BF16, x.rows(), x.cols());
+      cast(x, source);
+      if (w.dtype() == DType.BF16) {
+        by.product(source, w, y);
+        return;
+      }
+      long step = Math.max(1, PANEL_BYTES / 2 / x.cols());
+      for (long from = 0; from < w.rows(); from += step) {
+        long to = Math.min(w.rows(), from + step);
+        Tensor weights =
+            Tensor.host(DType.BF16, to - from, x.cols(), panel(to - from, x.cols()).data());
+        cast(w.rows(from, to), weights);
+        by.product(source, weights, y.columns(from, to));
+      }
     }
   }
 
