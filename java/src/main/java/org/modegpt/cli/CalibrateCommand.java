@@ -3,7 +3,6 @@ package org.modegpt.cli;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import org.modegpt.backend.Backend;
 import org.modegpt.calibrate.CalibrationData;
 import org.modegpt.calibrate.Calibrator;
@@ -13,7 +12,6 @@ import org.modegpt.model.Transformer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
 import tools.jackson.databind.node.ObjectNode;
 
 @Command(
@@ -30,11 +28,7 @@ import tools.jackson.databind.node.ObjectNode;
       "  modegpt calibrate --in-file a.statistics --in-file b.statistics -o both.statistics"
     })
 final class CalibrateCommand implements Callable<Integer> {
-  @Parameters(
-      arity = "0..1",
-      paramLabel = "MODEL",
-      description = "Hugging Face folder or .gguf file (default: the demonstration model).")
-  private @Nullable Path path;
+  @Mixin private ModelOption source;
 
   @Option(
       names = {"-o", "--output"},
@@ -71,7 +65,7 @@ final class CalibrateCommand implements Callable<Integer> {
   }
 
   private void calibrate() {
-    try (Transformer model = Transformer.open(path == null ? Demo.model() : path);
+    try (Transformer model = source.open();
         Backend backend = engine.open()) {
       CalibrationData data = calibration.data(model, output);
       output.say(

@@ -26,7 +26,6 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
-import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -43,11 +42,7 @@ import tools.jackson.databind.node.ObjectNode;
       "  modegpt compress my-model --statistics my.statistics --ratio 0.3 --dry-run"
     })
 final class CompressCommand implements Callable<Integer> {
-  @Parameters(
-      arity = "0..1",
-      paramLabel = "MODEL",
-      description = "Hugging Face folder or .gguf file (default: the demonstration model).")
-  private @Nullable Path path;
+  @Mixin private ModelOption source;
 
   @Option(
       names = {"-o", "--output"},
@@ -135,7 +130,7 @@ final class CompressCommand implements Callable<Integer> {
     }
     Map<String, String> parameters =
         Map.of(
-            "model", path == null ? "wiki-16m" : path.toString(),
+            "model", source.path().toString(),
             "recipe", base.name(),
             "ratio", ratios.isEmpty() ? Double.toString(base.ratio()) : ratios.toString());
     return record.record(
@@ -150,7 +145,7 @@ final class CompressCommand implements Callable<Integer> {
   private int run(Recipe base) {
     DType type = DTypes.parse(dtype);
     long shard = org.modegpt.io.ByteSize.parse(maxShardSize);
-    try (Transformer model = Transformer.open(path == null ? Demo.model() : path);
+    try (Transformer model = source.open();
         Backend backend = engine.open()) {
       List<Double> asked =
           targetParameters != null

@@ -1,6 +1,5 @@
 package org.modegpt.cli;
 
-import java.nio.file.Path;
 import java.util.Locale;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -16,7 +15,6 @@ import org.modegpt.text.Tokenizer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
 import tools.jackson.databind.node.ObjectNode;
 
 @Command(
@@ -30,11 +28,7 @@ import tools.jackson.databind.node.ObjectNode;
       "  modegpt generate my-model --prompt \"Once\" --temperature 0"
     })
 final class GenerateCommand implements Callable<Integer> {
-  @Parameters(
-      arity = "0..1",
-      paramLabel = "MODEL",
-      description = "Hugging Face folder or .gguf file (default: the demonstration model).")
-  private @Nullable Path path;
+  @Mixin private ModelOption source;
 
   @Option(
       names = {"-p", "--prompt"},
@@ -102,7 +96,7 @@ final class GenerateCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     Sampling sampling = new Sampling(temperature, topK, topP, repetitionPenalty, seed);
-    try (Transformer model = Transformer.open(path == null ? Demo.model() : path);
+    try (Transformer model = source.open();
         Backend backend = engine.open()) {
       Tokenizer tokenizer = model.directory().tokenizer();
       int[] ids = tokenizer.encode(prompt, true);

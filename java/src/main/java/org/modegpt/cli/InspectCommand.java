@@ -1,10 +1,8 @@
 package org.modegpt.cli;
 
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import org.modegpt.io.Json;
 import org.modegpt.io.TensorInfo;
 import org.modegpt.model.LayerShape;
@@ -13,7 +11,6 @@ import org.modegpt.model.Transformer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Parameters;
 import tools.jackson.databind.node.ObjectNode;
 
 @Command(
@@ -27,11 +24,7 @@ import tools.jackson.databind.node.ObjectNode;
       "  modegpt inspect model.gguf --tensors --json"
     })
 final class InspectCommand implements Callable<Integer> {
-  @Parameters(
-      arity = "0..1",
-      paramLabel = "MODEL",
-      description = "Hugging Face folder or .gguf file (default: the demonstration model).")
-  private @Nullable Path path;
+  @Mixin private ModelOption source;
 
   @Option(names = "--tensors", description = "List every tensor.")
   private boolean listTensors;
@@ -40,7 +33,7 @@ final class InspectCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    try (Transformer model = Transformer.open(path == null ? Demo.model() : path)) {
+    try (Transformer model = source.open()) {
       if (output.json) {
         output.print(json(model));
       } else {

@@ -1,16 +1,13 @@
 package org.modegpt.cli;
 
-import java.nio.file.Path;
 import java.util.Locale;
 import java.util.concurrent.Callable;
-import org.jspecify.annotations.Nullable;
 import org.modegpt.backend.Backend;
 import org.modegpt.evaluate.Perplexity;
 import org.modegpt.io.Json;
 import org.modegpt.model.Transformer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Parameters;
 import tools.jackson.databind.node.ObjectNode;
 
 @Command(
@@ -26,11 +23,7 @@ import tools.jackson.databind.node.ObjectNode;
       "  modegpt perplexity model.gguf -f texts.jsonl --json"
     })
 final class PerplexityCommand implements Callable<Integer> {
-  @Parameters(
-      arity = "0..1",
-      paramLabel = "MODEL",
-      description = "Hugging Face folder or .gguf file (default: the demonstration model).")
-  private @Nullable Path path;
+  @Mixin private ModelOption source;
 
   @Mixin private EvaluationOptions evaluation;
   @Mixin private EngineOptions engine;
@@ -38,7 +31,7 @@ final class PerplexityCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    try (Transformer model = Transformer.open(path == null ? Demo.model() : path);
+    try (Transformer model = source.open();
         Backend backend = engine.open()) {
       Perplexity result = evaluation.measureAll(model, backend, output);
       if (output.json) {
