@@ -1,5 +1,6 @@
 package org.modegpt.model;
 
+import java.util.List;
 import org.modegpt.backend.AttentionShape;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.Scratch.Buffer;
@@ -25,22 +26,10 @@ public final class BlockForward implements AutoCloseable {
   /// @param positions I32 `[1, batch * tokens]`
   public void run(BlockWeights w, Tensor x, Tensor positions, int batch, BlockTap tap) {
     long tokens = x.rows() / batch;
-    AttentionShape shape =
-        new AttentionShape(
-            batch,
-            tokens,
-            tokens,
-            tokens,
-            config.heads(),
-            config.kvHeads(),
-            0,
-            config.attentionScale(),
-            0f);
-    long rows = x.rows();
-    int groups = config.kvHeads();
-    Tensor k = scratch.get(Buffer.K, rows, (long) groups * w.shape().qkDim());
-    Tensor v = scratch.get(Buffer.V, rows, (long) groups * w.shape().voDim());
-    attention(w, x, positions, k, v, k, v, shape, tap);
+    AttentionShape shape = shape(batch, tokens, tokens, tokens);
+    Tensor k = newKeys(w, x.rows());
+    Tensor v = newValues(w, x.rows());
+    attention(w, x, positions, k, v, (q, out) -> backend.attention(q, k, v, shape, out), tap);
     mlp(w, x, tap);
   }
 
@@ -48,17 +37,7 @@ public final class BlockForward implements AutoCloseable {
   void runCached(BlockWeights w, Tensor x, Tensor positions, KvCache cache, int layer) {
     long from = cache.length();
     long keys = from + x.rows();
-    AttentionShape shape =
-        new AttentionShape(
-            1,
-            x.rows(),
-            keys,
-            cache.capacity(),
-            config.heads(),
-            config.kvHeads(),
-            0,
-            config.attentionScale(),
-            0f);
+    AttentionShape shape = shape(1, x.rows(), keys, cache.capacity());
     Tensor allKeys = cache.keys(layer);
     Tensor allValues = cache.values(layer);
     attention(
@@ -67,11 +46,71 @@ public final class BlockForward implements AutoCloseable {
         positions,
         allKeys.rows(from, keys),
         allValues.rows(from, keys),
-        allKeys,
-        allValues,
-        shape,
+        (q, out) -> backend.attention(q, allKeys, allValues, shape, out),
         BlockTap.NONE);
     mlp(w, x, BlockTap.NONE);
+  }
+
+  /// Tokens of several sequences that lie one after another in `x`, in place. Row `p` of `keys` and
+  /// `values` belongs to position `p` of the sequence at hand: a span finds there what it
+  /// continues, and leaves there its own.
+  ///
+  /// @param keys F32 `[capacity, kvHeads * qkDim]`
+  /// @param values F32 `[capacity, kvHeads * voDim]`
+  void runSpans(
+      BlockWeights w,
+      Tensor x,
+      Tensor positions,
+      List<Packing.Span> spans,
+      Tensor keys,
+      Tensor values) {
+    Tensor k = newKeys(w, x.rows());
+    Tensor v = newValues(w, x.rows());
+    attention(
+        w,
+        x,
+        positions,
+        k,
+        v,
+        (q, out) -> {
+          for (Packing.Span span : spans) {
+            long from = span.row();
+            long to = from + span.tokens();
+            long end = (long) span.position() + span.tokens();
+            backend.copy(k.rows(from, to), keys.rows(span.position(), end));
+            backend.copy(v.rows(from, to), values.rows(span.position(), end));
+            AttentionShape shape = shape(1, span.tokens(), end, keys.rows());
+            backend.attention(q.rows(from, to), keys, values, shape, out.rows(from, to));
+          }
+        },
+        BlockTap.NONE);
+    mlp(w, x, BlockTap.NONE);
+  }
+
+  private AttentionShape shape(long batch, long queries, long keys, long capacity) {
+    return new AttentionShape(
+        batch,
+        queries,
+        keys,
+        capacity,
+        config.heads(),
+        config.kvHeads(),
+        0,
+        config.attentionScale(),
+        0f);
+  }
+
+  private Tensor newKeys(BlockWeights w, long rows) {
+    return scratch.get(Buffer.K, rows, (long) config.kvHeads() * w.shape().qkDim());
+  }
+
+  private Tensor newValues(BlockWeights w, long rows) {
+    return scratch.get(Buffer.V, rows, (long) config.kvHeads() * w.shape().voDim());
+  }
+
+  /// Attention itself: rotated queries to what the heads emit.
+  private interface Heads {
+    void run(Tensor queries, Tensor out);
   }
 
   private void attention(
@@ -80,9 +119,7 @@ public final class BlockForward implements AutoCloseable {
       Tensor positions,
       Tensor newKeys,
       Tensor newValues,
-      Tensor keys,
-      Tensor values,
-      AttentionShape shape,
+      Heads attend,
       BlockTap tap) {
     long rows = x.rows();
     Tensor norm = scratch.get(Buffer.NORM, rows, x.cols());
@@ -97,7 +134,7 @@ public final class BlockForward implements AutoCloseable {
     backend.rope(newKeys, positions, w.frequencies(), config.kvHeads());
     tap.rotatedQueriesAndKeys(q, newKeys);
     Tensor heads = scratch.get(Buffer.HEADS, rows, (long) config.heads() * w.shape().voDim());
-    backend.attention(q, keys, values, shape, heads);
+    attend.run(q, heads);
     tap.headOutputs(heads);
     Tensor output = scratch.get(Buffer.OUTPUT, rows, x.cols());
     backend.linear(heads, w.get(Role.O), w.optional(Role.O_BIAS), output);

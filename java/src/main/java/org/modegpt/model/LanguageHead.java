@@ -1,6 +1,8 @@
 package org.modegpt.model;
 
 import java.lang.foreign.Arena;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.Scratch.Buffer;
 import org.modegpt.model.Transformer.Residence;
@@ -53,17 +55,27 @@ public final class LanguageHead implements AutoCloseable {
   /// @param stream F32 `[N, d]`
   /// @param targets `[N]` token ids
   public double[] negativeLogLikelihood(Tensor stream, int[] targets) {
-    double[] out = new double[targets.length];
+    double[] nll = new double[targets.length];
+    score(stream, targets, nll, null);
+    return nll;
+  }
+
+  /// The same into `nll`, and into `best` (when it is not null) the most likely token of each row.
+  public void score(Tensor stream, int[] targets, double[] nll, int @Nullable [] best) {
     for (int from = 0; from < targets.length; from += (int) chunkRows()) {
       int to = (int) Math.min(targets.length, from + chunkRows());
       try (Arena call = Arena.ofShared()) {
-        Tensor ids = Residents.ints(backend, call, java.util.Arrays.copyOfRange(targets, from, to));
-        Tensor nll = backend.allocate(call, DType.F64, 1, to - from);
-        backend.nll(logits(stream.rows(from, to)), ids, nll, null);
-        System.arraycopy(Residents.doubles(backend, nll), 0, out, from, to - from);
+        Tensor ids = Residents.ints(backend, call, Arrays.copyOfRange(targets, from, to));
+        Tensor losses = backend.allocate(call, DType.F64, 1, to - from);
+        Tensor largest = best == null ? null : backend.allocate(call, DType.I32, 1, to - from);
+        backend.nll(logits(stream.rows(from, to)), ids, losses, largest);
+        System.arraycopy(Residents.doubles(backend, losses), 0, nll, from, to - from);
+        if (best != null && largest != null) {
+          System.arraycopy(
+              Residents.download(backend, call, largest).toInts(), 0, best, from, to - from);
+        }
       }
     }
-    return out;
   }
 
   @Override

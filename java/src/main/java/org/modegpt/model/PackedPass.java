@@ -1,0 +1,103 @@
+package org.modegpt.model;
+
+import java.lang.foreign.Arena;
+import java.util.Arrays;
+import java.util.function.IntConsumer;
+import org.modegpt.Progress;
+import org.modegpt.backend.Backend;
+import org.modegpt.model.Transformer.Residence;
+import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
+
+/// Runs the rows of a {@link Packing} through a model one block at a time. Memory holds one block,
+/// the residual stream of all rows, and the keys and values of one sequence. Owns them until
+/// closed; one serial stream.
+public final class PackedPass implements AutoCloseable {
+  /// Rows that go through a block at once: enough for full GEMM speed, little enough for the caches
+  /// and scratch memory.
+  public static final int CHUNK_ROWS = 2048;
+
+  private final Backend backend;
+  private final Transformer model;
+  private final Packing packing;
+  private final Arena arena = Arena.ofShared();
+  private final Tensor stream;
+  private final Tensor positions;
+  private final BlockForward forward;
+
+  public PackedPass(Backend backend, Transformer model, Packing packing) {
+    this.backend = backend;
+    this.model = model;
+    this.packing = packing;
+    this.stream = backend.allocate(arena, DType.F32, packing.rows(), model.config().hiddenSize());
+    this.positions = Residents.ints(backend, arena, packing.positions());
+    this.forward = new BlockForward(backend, model.config());
+  }
+
+  /// Computes the residual stream after the last block.
+  ///
+  /// @param layerDone told the number of finished blocks after each
+  public void run(IntConsumer layerDone) {
+    embed();
+    ModelConfig config = model.config();
+    for (int layer = 0; layer < config.layers(); layer++) {
+      try (Arena call = Arena.ofShared()) {
+        BlockWeights weights = model.block(backend, call, layer, Residence.F32);
+        LayerShape shape = weights.shape();
+        Tensor keys = cache(call, shape.qkDim());
+        Tensor values = cache(call, shape.voDim());
+        for (Packing.Chunk chunk : packing.chunks()) {
+          Progress.checkCancelled();
+          forward.runSpans(
+              weights,
+              stream.rows(chunk.from(), chunk.to()),
+              positions.columns(chunk.from(), chunk.to()),
+              chunk.spans(),
+              keys,
+              values);
+        }
+        backend.sync();
+      }
+      layerDone.accept(layer + 1);
+    }
+  }
+
+  private Tensor cache(Arena call, int width) {
+    long columns = (long) model.config().kvHeads() * width;
+    return backend.allocate(call, DType.F32, packing.longest(), columns);
+  }
+
+  private void embed() {
+    try (Arena call = Arena.ofShared()) {
+      Tensor table = model.embedding(backend, call);
+      for (Packing.Chunk chunk : packing.chunks()) {
+        int[] ids = Arrays.copyOfRange(packing.tokens(), chunk.from(), chunk.to());
+        backend.embed(
+            table, Residents.ints(backend, call, ids), stream.rows(chunk.from(), chunk.to()));
+      }
+      backend.sync();
+    }
+  }
+
+  /// Copies rows of the residual stream, F32 `[rows.length, d]`; lives as long as `owner`.
+  public Tensor gather(int[] rows, Arena owner) {
+    Tensor out = backend.allocate(owner, DType.F32, rows.length, stream.cols());
+    int from = 0;
+    while (from < rows.length) {
+      int to = from + 1;
+      while (to < rows.length && rows[to] == rows[to - 1] + 1) {
+        to++;
+      }
+      backend.copy(stream.rows(rows[from], rows[from] + (to - from)), out.rows(from, to));
+      from = to;
+    }
+    return out;
+  }
+
+  @Override
+  public void close() {
+    backend.sync();
+    forward.close();
+    arena.close();
+  }
+}
