@@ -1,44 +1,114 @@
 package org.modegpt.compress;
 
+import java.io.IOException;
+import java.io.InputStream;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
+import java.util.Locale;
+import java.util.Set;
+import org.modegpt.backend.Activation;
 import org.modegpt.io.Json;
 import org.modegpt.model.LayerShape;
 import org.modegpt.model.ModelConfig;
+import org.modegpt.model.Role;
 import org.modegpt.tensor.DType;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
-/// The `config.json` of a compressed model: the original's with its sizes, and an object `modegpt`
-/// with what each layer kept.
+/// The `config.json` of a compressed model: the original's keys, and an object `modegpt` that says
+/// without reference to the family what the layers compute and how large they are. The code that
+/// transformers runs, {@link #CODE}, reads only that object and the common sizes; its head
+/// describes every key.
 final class CompactConfig {
+  /// The Python file that goes beside the weights.
+  static final String CODE = "modeling_modegpt.py";
+
+  static final String TOKENIZER_CONFIG = "tokenizer_config.json";
+
   private CompactConfig() {}
 
-  static ObjectNode of(ObjectNode original, List<LayerShape> shapes, @Nullable DType dtype) {
-    ObjectNode config = original.deepCopy();
-    ObjectNode compact = Json.MAPPER.createObjectNode();
-    compact.put("format_version", ModelConfig.FORMAT_VERSION);
-    compact.put("base_model_type", config.path("model_type").asString(""));
-    ArrayNode layers = compact.putArray("layers");
-    for (LayerShape shape : shapes) {
-      ObjectNode layer = layers.addObject();
-      layer.put("mlp_width", shape.mlpWidth());
-      layer.put("qk_dim", shape.qkDim());
-      layer.put("vo_dim", shape.voDim());
-      layer.set("rotary_pairs", Json.MAPPER.valueToTree(shape.rotaryPairs()));
+  /// One block of the output.
+  ///
+  /// @param roles the weights it has
+  record Layer(LayerShape shape, Set<Role> roles) {
+    Layer {
+      roles = Set.copyOf(roles);
     }
+  }
+
+  /// @param dtype of the matrices
+  static ObjectNode of(ObjectNode original, ModelConfig sizes, List<Layer> layers, DType dtype) {
+    ObjectNode config = original.deepCopy();
     config.put("model_type", ModelConfig.COMPACT_TYPE);
     config.putArray("architectures").add("ModegptForCausalLM");
-    if (dtype != null) {
-      String name =
-          switch (dtype) {
-            case F32 -> "float32";
-            case F16 -> "float16";
-            default -> "bfloat16";
-          };
-      config.put(config.has("torch_dtype") ? "torch_dtype" : "dtype", name);
-    }
-    config.set("modegpt", compact);
+    ObjectNode code = config.putObject("auto_map");
+    String module = CODE.replace(".py", "");
+    code.put("AutoConfig", module + ".ModegptConfig");
+    code.put("AutoModel", module + ".ModegptModel");
+    code.put("AutoModelForCausalLM", module + ".ModegptForCausalLM");
+    config.put("hidden_size", sizes.hiddenSize());
+    config.put("num_hidden_layers", sizes.layers());
+    config.put("num_attention_heads", sizes.heads());
+    config.put("num_key_value_heads", sizes.kvHeads());
+    config.put("vocab_size", sizes.vocabSize());
+    config.put("tie_word_embeddings", sizes.tiedEmbeddings());
+    config.put(config.has("dtype") ? "dtype" : "torch_dtype", dtype.torchName());
+    config.set("modegpt", describe(sizes, layers));
     return config;
+  }
+
+  private static ObjectNode describe(ModelConfig sizes, List<Layer> layers) {
+    ObjectNode compact = Json.MAPPER.createObjectNode();
+    compact.put("format_version", ModelConfig.FORMAT_VERSION);
+    compact.put("base_model_type", sizes.modelType());
+    compact.put("attention_scale", sizes.attentionScale());
+    compact.set("rotary_frequencies", Json.MAPPER.valueToTree(sizes.rope().inverseFrequencies()));
+    compact.put("activation", activation(sizes.activation()));
+    compact.put("norm_eps", sizes.normEps());
+    ArrayNode entries = compact.putArray("layers");
+    for (Layer layer : layers) {
+      LayerShape shape = layer.shape();
+      ObjectNode entry = entries.addObject();
+      entry.put("mlp_width", shape.mlpWidth());
+      entry.put("qk_dim", shape.qkDim());
+      entry.put("vo_dim", shape.voDim());
+      entry.set("rotary_pairs", Json.MAPPER.valueToTree(shape.rotaryPairs()));
+      List<String> biases =
+          layer.roles().stream().filter(Role::bias).sorted().map(CompactConfig::matrix).toList();
+      if (!biases.isEmpty()) {
+        entry.set("biases", Json.MAPPER.valueToTree(biases));
+      }
+    }
+    return compact;
+  }
+
+  /// `q` of `Q_BIAS`.
+  private static String matrix(Role bias) {
+    return bias.name().replace("_BIAS", "").toLowerCase(Locale.ROOT);
+  }
+
+  /// The name in transformers.
+  private static String activation(Activation activation) {
+    return switch (activation) {
+      case SILU -> "silu";
+      case GELU -> "gelu";
+      case GELU_TANH -> "gelu_pytorch_tanh";
+      case RELU -> "relu";
+      case IDENTITY -> "linear";
+    };
+  }
+
+  /// The tokenizer's configuration of a model that came without: transformers would go by the model
+  /// type, which has no tokenizer of its own.
+  static ObjectNode tokenizer() {
+    return Json.MAPPER.createObjectNode().put("tokenizer_class", "PreTrainedTokenizerFast");
+  }
+
+  /// The Python code of the compact format.
+  static byte[] code() {
+    try (InputStream in = CompactConfig.class.getResourceAsStream(CODE)) {
+      return in.readAllBytes();
+    } catch (IOException e) {
+      throw new IllegalStateException("cannot read " + CODE, e);
+    }
   }
 }

@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -17,6 +18,7 @@ import org.modegpt.calibrate.Statistics;
 import org.modegpt.io.CheckpointWriter;
 import org.modegpt.io.ModelWriter;
 import org.modegpt.io.TensorInfo;
+import org.modegpt.model.Architecture;
 import org.modegpt.model.BlockWeights;
 import org.modegpt.model.LayerShape;
 import org.modegpt.model.ModelConfig;
@@ -42,6 +44,7 @@ public final class Compressor {
   private final Backend backend;
   private final ModelConfig config;
   private final BlockSizes sizes;
+  private final Map<String, String> compactNames;
 
   public Compressor(Transformer model, Backend backend) {
     this.model = model;
@@ -53,6 +56,22 @@ public final class Compressor {
               + " is already compressed; compress the original model with a larger ratio");
     }
     this.sizes = BlockSizes.of(config);
+    this.compactNames = compactNames(model.architecture(), config.layers());
+  }
+
+  /// What the family's tensors are called in the compact format.
+  private static Map<String, String> compactNames(Architecture family, int layers) {
+    Architecture compact = Architecture.compact();
+    Map<String, String> names = new HashMap<>();
+    names.put(family.embedding(), compact.embedding());
+    names.put(family.finalNorm(), compact.finalNorm());
+    names.put(family.head(), compact.head());
+    for (int layer = 0; layer < layers; layer++) {
+      for (Role role : Role.values()) {
+        names.put(family.name(role, layer), compact.name(role, layer));
+      }
+    }
+    return names;
   }
 
   /// The ranks the recipe leads to for each ratio (or for its parameter target when `ratios` is
@@ -132,7 +151,7 @@ public final class Compressor {
     plan.requireFit(sizes, config.layers());
     long start = System.nanoTime();
     List<CompressionReport.Layer> layers = new ArrayList<>();
-    List<LayerShape> shapes = new ArrayList<>();
+    List<CompactConfig.Layer> kept = new ArrayList<>();
     List<TensorInfo> tensors = outputTensors(plan, output);
     double[] influence = statistics.blockInfluence();
     try (ModelWriter writer = new ModelWriter(output.folder(), output.overwrite())) {
@@ -143,10 +162,10 @@ public final class Compressor {
           progress.update("compress", layer, config.layers(), "layer");
           LayerRanks ranks = plan.layers().get(layer);
           CompressedBlock block = compress(blocks, statistics, layer, ranks, weights, output);
-          shapes.add(block.shape());
-          double kept = (double) sizes.parameters(ranks) / sizes.parameters();
+          kept.add(new CompactConfig.Layer(block.shape(), block.weights().keySet()));
+          double share = (double) sizes.parameters(ranks) / sizes.parameters();
           layers.add(
-              new CompressionReport.Layer(layer, ranks, kept, influence[layer], block.reports()));
+              new CompressionReport.Layer(layer, ranks, share, influence[layer], block.reports()));
         }
       }
       copyOthers(weights, output);
@@ -168,8 +187,18 @@ public final class Compressor {
               (System.nanoTime() - start) / 1e9,
               layers);
       writer.write(
-          "config.json", CompactConfig.of(model.directory().config(), shapes, output.dtype()));
-      model.directory().tagAlongFiles().forEach(writer::write);
+          "config.json",
+          CompactConfig.of(
+              model.directory().config(),
+              config,
+              kept,
+              dtype(model.architecture().embedding(), output)));
+      writer.write(CompactConfig.CODE, CompactConfig.code());
+      Map<String, byte[]> others = model.directory().tagAlongFiles();
+      others.forEach(writer::write);
+      if (!others.containsKey(CompactConfig.TOKENIZER_CONFIG)) {
+        writer.write(CompactConfig.TOKENIZER_CONFIG, CompactConfig.tokenizer());
+      }
       writer.write("recipe.json", recipe.toJson());
       writer.write("report.json", report.toJson());
       writer.write("README.md", ModelCard.of(model.directory(), recipe, report, statistics));
@@ -226,7 +255,7 @@ public final class Compressor {
       cast = backend.allocate(arena, dtype, tensor.rows(), tensor.cols());
       backend.cast(tensor, cast);
     }
-    writer.write(name, Residents.download(backend, arena, cast));
+    writer.write(compactNames.get(name), Residents.download(backend, arena, cast));
   }
 
   /// Names of the tensors outside the blocks.
@@ -279,7 +308,7 @@ public final class Compressor {
   }
 
   private TensorInfo declaration(String name, List<Long> shape, Output output) {
-    return TensorInfo.of(name, dtype(name, output), shape);
+    return TensorInfo.of(compactNames.get(name), dtype(name, output), shape);
   }
 
   /// The type a tensor is written in; small vectors keep theirs.

@@ -82,13 +82,7 @@ public final class Convert {
     ObjectNode config = source.config();
     config.remove("quantization_config");
     config.remove("dtype");
-    config.put(
-        "torch_dtype",
-        switch (dtype) {
-          case F32 -> "float32";
-          case F16 -> "float16";
-          default -> "bfloat16";
-        });
+    config.put("torch_dtype", dtype.torchName());
     return config;
   }
 }

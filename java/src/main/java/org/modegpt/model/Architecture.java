@@ -25,8 +25,13 @@ public record Architecture(
     Map<Role, String> layer,
     List<Pattern> ignored) {
 
-  private static final List<String> FILES = List.of("llama");
+  private static final List<String> FILES = List.of("llama", "modegpt");
   private static final List<Architecture> ALL = FILES.stream().map(Architecture::load).toList();
+
+  /// The names in the compact format, the same for every family.
+  public static Architecture compact() {
+    return of(ModelConfig.COMPACT_TYPE);
+  }
 
   /// The architecture of a `model_type` of `config.json`.
   public static Architecture of(String modelType) {

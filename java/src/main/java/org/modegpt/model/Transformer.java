@@ -37,7 +37,8 @@ public final class Transformer implements AutoCloseable {
     this.directory = directory;
     this.source = directory.tensors();
     this.config = ModelConfig.of(directory.config());
-    this.architecture = Architecture.of(config.modelType());
+    this.architecture =
+        config.compressed() ? Architecture.compact() : Architecture.of(config.modelType());
     checkTensors();
   }
 

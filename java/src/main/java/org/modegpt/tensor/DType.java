@@ -55,6 +55,19 @@ public enum DType {
     return Math.multiplyExact(elements / blockLength, blockBytes);
   }
 
+  /// The name in a Hugging Face `config.json`.
+  ///
+  /// @throws IllegalArgumentException for a type that torch does not have
+  public String torchName() {
+    return switch (this) {
+      case F64 -> "float64";
+      case F32 -> "float32";
+      case F16 -> "float16";
+      case BF16 -> "bfloat16";
+      default -> throw new IllegalArgumentException("torch has no type " + this);
+    };
+  }
+
   /// The name used on command lines and in reports: `bf16`, `q4_k`.
   public String label() {
     return name().toLowerCase(Locale.ROOT);

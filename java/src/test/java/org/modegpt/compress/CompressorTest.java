@@ -18,10 +18,14 @@ import org.modegpt.calibrate.CalibrationData;
 import org.modegpt.calibrate.Calibrator;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.io.CheckpointWriter;
+import org.modegpt.io.Json;
 import org.modegpt.model.LanguageHead;
+import org.modegpt.model.LayerShape;
 import org.modegpt.model.StreamingPass;
 import org.modegpt.model.Transformer;
 import org.modegpt.model.Transformer.Residence;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.node.ObjectNode;
 
 /// From a checkpoint to a smaller one and back into the engine.
 class CompressorTest {
@@ -103,6 +107,32 @@ class CompressorTest {
       }
       assertThat(Recipe.ofJson(Files.readString(out.resolve("recipe.json")), "recipe.json"))
           .isEqualTo(Recipe.named(recipe).withRatio(0.3));
+    }
+  }
+
+  @Test
+  void outputsSayEverythingThatTransformersNeeds() {
+    Path out = compress(Recipe.PAPER.withRatio(0.3), "remote");
+    ObjectNode config = Json.object(out.resolve("config.json"));
+    String entry = config.path("auto_map").path("AutoModelForCausalLM").asString();
+    assertThat(entry).isEqualTo("modeling_modegpt.ModegptForCausalLM");
+    assertThat(out.resolve("modeling_modegpt.py"))
+        .content()
+        .contains("class ModegptForCausalLM(", "class ModegptConfig(", "class ModegptModel(");
+    assertThat(out.resolve("tokenizer_config.json")).content().contains("PreTrainedTokenizerFast");
+    JsonNode compact = config.path("modegpt");
+    assertThat(compact.path("attention_scale").asDouble())
+        .isCloseTo(1 / Math.sqrt(8), org.assertj.core.data.Offset.offset(1e-7));
+    assertThat(compact.path("rotary_frequencies").get(1).asDouble()).isEqualTo(0.1);
+    assertThat(compact.path("activation").asString()).isEqualTo("silu");
+    try (Transformer model = Transformer.open(out)) {
+      for (int layer = 0; layer < model.config().layers(); layer++) {
+        LayerShape shape = model.config().shapes().get(layer);
+        JsonNode stated = compact.path("layers").get(layer);
+        assertThat(stated.path("vo_dim").asInt()).isEqualTo(shape.voDim());
+        assertThat(stated.path("rotary_pairs").get(0).size()).isEqualTo(shape.qkDim() / 2);
+        assertThat(stated.has("biases")).isFalse();
+      }
     }
   }
 
