@@ -11,6 +11,7 @@ import org.modegpt.model.LayerShape;
 import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Role;
 import org.modegpt.tensor.DType;
+import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -61,7 +62,10 @@ final class CompactConfig {
     compact.put("format_version", ModelConfig.FORMAT_VERSION);
     compact.put("base_model_type", sizes.modelType());
     compact.put("attention_scale", sizes.attentionScale());
-    compact.set("rotary_frequencies", Json.MAPPER.valueToTree(sizes.rope().inverseFrequencies()));
+    compact.put("context_length", sizes.contextLength());
+    compact
+        .putArray("rotary_frequencies")
+        .add(Json.MAPPER.<JsonNode>valueToTree(sizes.rope().inverseFrequencies()));
     compact.put("activation", activation(sizes.activation()));
     compact.put("norm_eps", sizes.normEps());
     ArrayNode entries = compact.putArray("layers");

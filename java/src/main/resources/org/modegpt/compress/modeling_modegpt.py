@@ -2,21 +2,32 @@
 
     model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
 
-One file for all families. `config.json` keeps the keys of the original model and adds an object `modegpt`, which says what the
-layers compute and how large they are; only that object and the common sizes (`hidden_size`, `num_attention_heads`, ...) are read:
+One file for all families: `config.json` has an object `modegpt` that says what the layers compute and how large they are. Besides
+it only the common sizes (`hidden_size`, `num_attention_heads`, ...) are read; the other keys are those of the original model, kept
+for tools. A key may be absent when it has the value in brackets.
 
+    embedding_scale [1]   the embedding is multiplied by it
+    position_offset       with it, row `position + position_offset` of embed_positions is added to the embedding
+    norm ["rms"]          "rms": x / sqrt(mean(x^2) + eps) * (weight + norm_offset), or "layer": LayerNorm with weight and bias
+    norm_eps, norm_offset [0]
+    norms [attention, mlp]  which a block has; attention_output and mlp_output act on what attention or MLP gives
+    parallel [false]      the MLP reads the stream as it was before attention was added
+    qk_norm               RMS norm of queries and keys before the rotary embedding: "head" (over a head) or "whole" (over all heads)
     attention_scale       the logits' factor: that of the original head size, whatever is left of the head
-    rotary_frequencies    radians per position of every rotary pair of the original head
-    activation            of the MLP, by its name in transformers.activations
-    norm_eps
+    attention_softcap [0]   with c > 0 logits become c * tanh(logit / c); logit_softcap [0]: the same for the final logits
+    rotary_frequencies    sets of radians per position of every rotary pair of the original head
+    activation, gated [true]  down(act(gate(x)) * up(x)), or without a gate down(act(up(x)))
     layers[i].mlp_width   inner units of the MLP
-             .qk_dim      columns of a query or key head: 2 x its rotary pairs, first halves first
+             .qk_dim      columns of a query or key head: the first halves of its pairs, the second halves, then what does not turn
              .vo_dim      columns of a value head
-             .rotary_pairs  for each key/value head which pairs of the original it kept; each turns with its own frequency
-             .biases      which projections have one ("q", "k", "v", "o", "gate", "up", "down")
+             .rotary_pairs  for each key/value head the pairs of the original that it kept; each turns with its own frequency
+             .rotary [0]  which set of frequencies
+             .window [0]  with w > 0 a query sees itself and the w - 1 keys before it
+             .biases []   which projections have one ("q", "k", "v", "o", "gate", "up", "down")
+             .q_norm_eps, .k_norm_eps [norm_eps]
 
-Works with transformers 4.57 and 5; eager and SDPA attention (fused kernels that want equal key and value sizes do not apply).
-Needs nothing but torch and transformers.
+Works with transformers 4.57 and 5, with eager and SDPA attention (eager alone where attention logits are capped; fused kernels that
+want keys and values of one size do not apply). Needs nothing but torch and transformers.
 """
 
 import dataclasses
@@ -28,13 +39,15 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.cache_utils import DynamicCache
 from transformers.generation import GenerationMixin
-from transformers.masking_utils import create_causal_mask
+from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 # transformers 5 came to call `past_key_values` just `cache`, in outputs and in the arguments of its functions.
 CACHE_FIELD = "cache" if "cache" in {f.name for f in dataclasses.fields(CausalLMOutputWithPast)} else "past_key_values"
+
+MASKS = {"full_attention": create_causal_mask, "sliding_attention": create_sliding_window_causal_mask}
 
 
 class ModegptConfig(PretrainedConfig):
@@ -45,23 +58,37 @@ class ModegptConfig(PretrainedConfig):
 
     def __init__(self, modegpt=None, **kwargs):
         self.modegpt = modegpt or {"layers": []}
+        # What caches and masks go by: said here for every family alike, whatever the original's keys were.
+        windows = [layer.get("window", 0) for layer in self.modegpt["layers"]]
+        if len(set(windows) - {0}) > 1:
+            raise ValueError("layers with windows of different lengths are not supported")
+        kwargs["sliding_window"] = max(windows, default=0) or None
+        kwargs["layer_types"] = ["sliding_attention" if window else "full_attention" for window in windows] or None
         super().__init__(**kwargs)
 
 
-class ModegptRMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + eps) * weight, in float32."""
+class ModegptNorm(nn.Module):
+    """RMS norm or LayerNorm in float32, over the last dimension or over its parts of `group` columns."""
 
-    def __init__(self, size, eps):
+    def __init__(self, spec, size, group=None, eps=None, kind=None):
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(size))
-        self.eps = eps
+        self.centred = (kind or spec.get("norm", "rms")) == "layer"
+        self.eps = spec["norm_eps"] if eps is None else eps
+        self.offset = spec.get("norm_offset", 0)
+        self.group = group or size
+        self.weight = nn.Parameter(torch.full((size,), 1.0 - self.offset))
+        self.bias = nn.Parameter(torch.zeros(size)) if self.centred else None
 
     def forward(self, x):
-        wide = x.float()
-        return self.weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)).to(x.dtype)
+        y = x.float().unflatten(-1, (-1, self.group))
+        if self.centred:
+            y = y - y.mean(-1, keepdim=True)
+        y = (y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + self.eps)).flatten(-2)
+        y = y * (self.weight.float() + self.offset)
+        return (y if self.bias is None else y + self.bias.float()).to(x.dtype)
 
 
-class RotaryEmbedding:
+class Rotary:
     """Rotates the kept pairs of every key/value head, each with the frequency it had in the original model.
 
     Not a module: the frequencies are numbers of config.json, put on the device at the first use, so that no way of loading a
@@ -70,6 +97,7 @@ class RotaryEmbedding:
 
     def __init__(self, frequencies, pairs):
         self.frequencies = [[frequencies[pair] for pair in head] for head in pairs]
+        self.pairs = len(pairs[0]) if pairs else 0
         self.resident = None
 
     def angles(self, position_ids):
@@ -82,25 +110,30 @@ class RotaryEmbedding:
         angle = position_ids[:, None, :, None].to(self.resident.dtype) * self.resident[None, :, None, :]
         return angle.cos().float(), angle.sin().float()
 
-    @staticmethod
-    def rotate(x, cos, sin):
-        """x [batch, heads, tokens, 2 * pairs]: column t and column pairs + t turn by the angle of pair t."""
+    def rotate(self, x, cos, sin):
+        """x [batch, heads, tokens, qk_dim]: columns t and pairs + t turn by the angle of pair t, the rest stays."""
         groups = x.shape[1] // cos.shape[1]
         cos, sin = (c.repeat_interleave(groups, dim=1) if groups > 1 else c for c in (cos, sin))
-        first, second = x.float().chunk(2, dim=-1)
-        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+        first, second, rest = x.split((self.pairs, self.pairs, x.shape[-1] - 2 * self.pairs), dim=-1)
+        first, second = first.float(), second.float()
+        turned = (first * cos - second * sin).to(x.dtype), (second * cos + first * sin).to(x.dtype)
+        return torch.cat((*turned, rest), dim=-1)
 
 
 def eager_attention(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
-    """softmax(q k^T * scaling + mask) v, with the attention weights as the second result."""
+    """softmax(cap(q k^T * scaling) + mask) v, with the attention weights as the second result."""
     key = key.repeat_interleave(module.num_key_value_groups, dim=1)
     value = value.repeat_interleave(module.num_key_value_groups, dim=1)
-    logits = query @ key.transpose(2, 3) * scaling
+    logits = softcapped(query @ key.transpose(2, 3) * scaling, module.softcap)
     if attention_mask is not None:
         logits = logits + attention_mask[..., : key.shape[-2]]
     weights = nn.functional.softmax(logits, dim=-1, dtype=torch.float32).to(query.dtype)
     weights = nn.functional.dropout(weights, p=dropout, training=module.training)
     return (weights @ value).transpose(1, 2).contiguous(), weights
+
+
+def softcapped(logits, cap):
+    return cap * torch.tanh(logits / cap) if cap else logits
 
 
 class ModegptAttention(nn.Module):
@@ -114,22 +147,33 @@ class ModegptAttention(nn.Module):
         self.is_causal = True
         self.num_key_value_groups = heads // kv_heads
         self.scaling = spec["attention_scale"]
+        self.softcap = spec.get("attention_softcap", 0)
+        self.sliding_window = layer.get("window", 0) or None
         self.qk_dim, self.vo_dim = layer["qk_dim"], layer["vo_dim"]
-        self.rotary = RotaryEmbedding(spec["rotary_frequencies"], layer["rotary_pairs"])
+        frequencies = spec.get("rotary_frequencies") or [[]]
+        self.rotary = Rotary(frequencies[layer.get("rotary", 0)], layer["rotary_pairs"])
         biases = layer.get("biases", [])
         self.q_proj = nn.Linear(hidden, heads * self.qk_dim, bias="q" in biases)
         self.k_proj = nn.Linear(hidden, kv_heads * self.qk_dim, bias="k" in biases)
         self.v_proj = nn.Linear(hidden, kv_heads * self.vo_dim, bias="v" in biases)
         self.o_proj = nn.Linear(heads * self.vo_dim, hidden, bias="o" in biases)
+        self.q_norm = self.k_norm = None
+        if kind := spec.get("qk_norm"):
+            group = self.qk_dim if kind == "head" else None
+            self.q_norm = ModegptNorm(spec, heads * self.qk_dim, group, layer.get("q_norm_eps"), "rms")
+            self.k_norm = ModegptNorm(spec, kv_heads * self.qk_dim, group, layer.get("k_norm_eps"), "rms")
 
     def forward(self, x, attention_mask, position_ids, cache, **kwargs):
         def heads(y, size):
-            return y.view(*x.shape[:-1], -1, size).transpose(1, 2)
+            return y.unflatten(-1, (-1, size)).transpose(1, 2)
 
-        query, key = heads(self.q_proj(x), self.qk_dim), heads(self.k_proj(x), self.qk_dim)
-        value = heads(self.v_proj(x), self.vo_dim)
-        cos, sin = self.rotary.angles(position_ids)
-        query, key = self.rotary.rotate(query, cos, sin), self.rotary.rotate(key, cos, sin)
+        query, key, value = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        if self.q_norm is not None:
+            query, key = self.q_norm(query), self.k_norm(key)
+        query, key, value = heads(query, self.qk_dim), heads(key, self.qk_dim), heads(value, self.vo_dim)
+        if self.rotary.pairs:
+            cos, sin = self.rotary.angles(position_ids)
+            query, key = self.rotary.rotate(query, cos, sin), self.rotary.rotate(key, cos, sin)
         if cache is not None:
             key, value = cache.update(key, value, self.layer_idx)
         implementation = self.config._attn_implementation
@@ -143,28 +187,39 @@ class ModegptMLP(nn.Module):
         super().__init__()
         layer = config.modegpt["layers"][layer_idx]
         hidden, width, biases = config.hidden_size, layer["mlp_width"], layer.get("biases", [])
-        self.gate_proj = nn.Linear(hidden, width, bias="gate" in biases)
+        gated = config.modegpt.get("gated", True)
+        self.gate_proj = nn.Linear(hidden, width, bias="gate" in biases) if gated else None
         self.up_proj = nn.Linear(hidden, width, bias="up" in biases)
         self.down_proj = nn.Linear(width, hidden, bias="down" in biases)
         self.act_fn = ACT2FN[config.modegpt["activation"]]
 
     def forward(self, x):
-        return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))
+        inner = self.act_fn(self.up_proj(x)) if self.gate_proj is None else self.act_fn(self.gate_proj(x)) * self.up_proj(x)
+        return self.down_proj(inner)
 
 
 class ModegptDecoderLayer(GradientCheckpointingLayer):
     def __init__(self, config, layer_idx):
         super().__init__()
-        eps = config.modegpt["norm_eps"]
-        self.input_layernorm = ModegptRMSNorm(config.hidden_size, eps)
+        spec = config.modegpt
+        norms = spec.get("norms", ["attention", "mlp"])
+
+        def norm(place):
+            return ModegptNorm(spec, config.hidden_size) if place in norms else nn.Identity()
+
+        self.parallel = spec.get("parallel", False)
+        self.input_layernorm = norm("attention")
         self.self_attn = ModegptAttention(config, layer_idx)
-        self.post_attention_layernorm = ModegptRMSNorm(config.hidden_size, eps)
+        self.attention_output_norm = norm("attention_output")
+        self.post_attention_layernorm = norm("mlp")
         self.mlp = ModegptMLP(config, layer_idx)
+        self.mlp_output_norm = norm("mlp_output")
 
     def forward(self, x, attention_mask=None, position_ids=None, cache=None, **kwargs):
         output, weights = self.self_attn(self.input_layernorm(x), attention_mask, position_ids, cache, **kwargs)
-        x = x + output
-        return x + self.mlp(self.post_attention_layernorm(x)), weights
+        after = x + self.attention_output_norm(output)
+        inner = self.mlp(self.post_attention_layernorm(x if self.parallel else after))
+        return after + self.mlp_output_norm(inner), weights
 
 
 class ModegptPreTrainedModel(PreTrainedModel):
@@ -175,9 +230,22 @@ class ModegptPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = False  # its kernels want keys and values of one size
 
+    def __init__(self, config, *args, **kwargs):
+        if config.modegpt.get("attention_softcap"):
+            config._attn_implementation = "eager"  # SDPA cannot cap logits
+        super().__init__(config, *args, **kwargs)
 
-def causal_mask(config, embeddings, attention_mask, cache, position_ids):
-    """The mask in the form that the chosen attention wants, by transformers' own function."""
+    def _init_weights(self, module):
+        if isinstance(module, ModegptNorm):
+            nn.init.constant_(module.weight, 1.0 - module.offset)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        else:
+            super()._init_weights(module)
+
+
+def causal_mask(create, config, embeddings, attention_mask, cache, position_ids):
+    """A mask in the form that the chosen attention wants, by one of transformers' own functions."""
     past = cache.get_seq_length() if cache is not None else 0
     given = {
         "config": config,
@@ -189,8 +257,17 @@ def causal_mask(config, embeddings, attention_mask, cache, position_ids):
         "position_ids": position_ids,
         "cache_position": torch.arange(past, past + embeddings.shape[1], device=embeddings.device),
     }
-    accepted = inspect.signature(create_causal_mask).parameters
-    return create_causal_mask(**{name: value for name, value in given.items() if name in accepted})
+    accepted = inspect.signature(create).parameters
+    return create(**{name: value for name, value in given.items() if name in accepted})
+
+
+def positions(x, attention_mask, cache):
+    """Positions of the tokens of x: those of the text, so that padding on the left does not count."""
+    past = cache.get_seq_length() if cache is not None else 0
+    if isinstance(attention_mask, torch.Tensor) and attention_mask.dim() == 2:
+        text = attention_mask.long().cumsum(-1) - 1
+        return text.clamp(min=0)[:, past : past + x.shape[1]]
+    return torch.arange(past, past + x.shape[1], device=x.device)[None]
 
 
 class ModegptModel(ModegptPreTrainedModel):
@@ -200,7 +277,11 @@ class ModegptModel(ModegptPreTrainedModel):
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(ModegptDecoderLayer(config, i) for i in range(config.num_hidden_layers))
-        self.norm = ModegptRMSNorm(config.hidden_size, config.modegpt["norm_eps"])
+        self.norm = ModegptNorm(config.modegpt, config.hidden_size)
+        self.position_offset = config.modegpt.get("position_offset")
+        if self.position_offset is not None:
+            rows = config.modegpt["context_length"] + self.position_offset
+            self.embed_positions = nn.Embedding(rows, config.hidden_size)
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -232,13 +313,19 @@ class ModegptModel(ModegptPreTrainedModel):
         if use_cache and cache is None:
             cache = DynamicCache(config=self.config)
         if position_ids is None:
-            past = cache.get_seq_length() if cache is not None else 0
-            position_ids = torch.arange(past, past + x.shape[1], device=x.device)[None]
-        mask = causal_mask(self.config, x, attention_mask, cache, position_ids)
+            position_ids = positions(x, attention_mask, cache)
+        x = x * self.config.modegpt.get("embedding_scale", 1)
+        if self.position_offset is not None:
+            x = x + self.embed_positions(position_ids + self.position_offset)
+        # Generation with a static cache brings the masks ready-made.
+        masks = attention_mask if isinstance(attention_mask, dict) else {
+            kind: causal_mask(MASKS[kind], self.config, x, attention_mask, cache, position_ids)
+            for kind in set(self.config.layer_types)
+        }
         states, attentions = [], []
-        for layer in self.layers:
+        for kind, layer in zip(self.config.layer_types, self.layers):
             states.append(x)
-            x, weights = layer(x, attention_mask=mask, position_ids=position_ids, cache=cache, **kwargs)
+            x, weights = layer(x, attention_mask=masks[kind], position_ids=position_ids, cache=cache, **kwargs)
             attentions.append(weights)
         x = self.norm(x)
         wants_states = output_hidden_states if output_hidden_states is not None else self.config.output_hidden_states
@@ -284,7 +371,7 @@ class ModegptForCausalLM(ModegptPreTrainedModel, GenerationMixin):
         outputs = self.model(input_ids, **kwargs)
         x = outputs.last_hidden_state
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(x[:, kept, :])
+        logits = softcapped(self.lm_head(x[:, kept, :]), self.config.modegpt.get("logit_softcap", 0))
         loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **loss_arguments)

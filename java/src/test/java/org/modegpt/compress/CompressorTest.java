@@ -123,7 +123,7 @@ class CompressorTest {
     JsonNode compact = config.path("modegpt");
     assertThat(compact.path("attention_scale").asDouble())
         .isCloseTo(1 / Math.sqrt(8), org.assertj.core.data.Offset.offset(1e-7));
-    assertThat(compact.path("rotary_frequencies").get(1).asDouble()).isEqualTo(0.1);
+    assertThat(compact.path("rotary_frequencies").get(0).get(1).asDouble()).isEqualTo(0.1);
     assertThat(compact.path("activation").asString()).isEqualTo("silu");
     try (Transformer model = Transformer.open(out)) {
       for (int layer = 0; layer < model.config().layers(); layer++) {
