@@ -1,7 +1,11 @@
 package org.modegpt;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Assumptions;
 
 /// Where tests find models and texts: in the repository, or in a shared data folder that need not
@@ -42,5 +46,19 @@ public final class TestData {
 
   public static Path golden(String file) {
     return REPOSITORY.resolve("java/src/test/resources/golden").resolve(file).normalize();
+  }
+
+  /// Names of the tiny random models of the supported families, see `tools/make_families.py`.
+  public static List<String> families() {
+    try (Stream<Path> folders = Files.list(family(""))) {
+      return folders.map(f -> f.getFileName().toString()).sorted().toList();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /// The folder of one of them.
+  public static Path family(String name) {
+    return REPOSITORY.resolve("java/src/test/resources/families").resolve(name).normalize();
   }
 }

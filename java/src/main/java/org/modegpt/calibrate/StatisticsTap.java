@@ -98,7 +98,7 @@ public final class StatisticsTap implements BlockTap, StreamingPass.LayerTap, Au
           queries,
           config.heads(),
           config.kvHeads(),
-          config.attentionScale(),
+          config.design().attentionScale(),
           statistics.logitCovariance());
       sequencesSeen++;
     }

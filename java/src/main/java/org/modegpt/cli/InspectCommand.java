@@ -3,6 +3,7 @@ package org.modegpt.cli;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import org.modegpt.io.Json;
 import org.modegpt.io.TensorInfo;
 import org.modegpt.model.LayerShape;
@@ -41,6 +42,16 @@ final class InspectCommand implements Callable<Integer> {
       }
     }
     return 0;
+  }
+
+  private static String positions(ModelConfig config) {
+    if (config.ropes().isEmpty()) {
+      return "learned";
+    }
+    return config.ropes().stream()
+        .map(r -> r.type().equals("given") ? "rope" : "rope " + r.type() + " theta " + r.theta())
+        .distinct()
+        .collect(Collectors.joining(" and "));
   }
 
   private ObjectNode json(Transformer model) {
@@ -87,7 +98,7 @@ final class InspectCommand implements Callable<Integer> {
     line("heads", c.heads() + " query, " + c.kvHeads() + " key/value, of " + c.headDim());
     line("MLP width", Integer.toString(c.mlpWidth()));
     line("vocabulary", c.vocabSize() + (c.tiedEmbeddings() ? ", tied" : ""));
-    line("context", c.contextLength() + ", rope " + c.rope().type() + " theta " + c.rope().theta());
+    line("context", c.contextLength() + ", positions " + positions(c));
     if (c.compressed()) {
       Table table = new Table("layer", "qk dim", "vo dim", "mlp width");
       for (int i = 0; i < c.layers(); i++) {

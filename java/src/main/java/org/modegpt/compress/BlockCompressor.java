@@ -6,12 +6,16 @@ import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.IntFunction;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
 import org.modegpt.calibrate.LayerStatistics;
+import org.modegpt.model.Design;
+import org.modegpt.model.LayerAttention;
 import org.modegpt.model.LayerShape;
+import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Role;
 import org.modegpt.tensor.Tensor;
 
@@ -26,16 +30,33 @@ public final class BlockCompressor implements AutoCloseable {
   private static final double LOGIT_RIDGE = 1e-3;
 
   private final BlockSizes sizes;
+  private final IntFunction<LayerShape> dense;
   private final Workspace workspace;
   private final Recipe recipe;
   private final Map<Integer, List<Decomposition>> decompositions = new HashMap<>();
 
+  /// For blocks that are all alike.
   public BlockCompressor(Backend backend, BlockSizes sizes, Recipe recipe) {
-    if (!sizes.rotary() || !sizes.gated()) {
+    this(backend, sizes, _ -> sizes.dense(LayerAttention.FULL), recipe);
+  }
+
+  /// For the blocks of a model.
+  public BlockCompressor(Backend backend, ModelConfig config, Recipe recipe) {
+    this(backend, BlockSizes.of(config), config.shapes()::get, recipe);
+    boolean plain =
+        config.shapes().stream().allMatch(s -> 2 * s.pairs() == s.qkDim())
+            && config.design().qkNorm() == Design.QkNorm.NONE;
+    if (!plain) {
+      close();
       throw new UserException(
-          "only models with rotary embeddings and a gated MLP can be compressed");
+          "queries and keys of '%s' models cannot be compressed".formatted(config.modelType()));
     }
+  }
+
+  private BlockCompressor(
+      Backend backend, BlockSizes sizes, IntFunction<LayerShape> dense, Recipe recipe) {
     this.sizes = sizes;
+    this.dense = dense;
     this.workspace = new Workspace(backend);
     this.recipe = recipe;
   }
@@ -55,20 +76,20 @@ public final class BlockCompressor implements AutoCloseable {
       LayerRanks ranks) {
     requireShapes(layer, weights, statistics);
     requireFinite(layer, statistics);
-    CompressedBlock block = untouched(weights);
+    CompressedBlock block = untouched(layer, weights);
     for (Module module : Module.values()) {
       block = replace(arena, layer, weights, statistics, block, module, ranks.of(module));
     }
     return block;
   }
 
-  private CompressedBlock untouched(Map<Role, Tensor> weights) {
+  private CompressedBlock untouched(int layer, Map<Role, Tensor> weights) {
     List<ModuleReport> reports = new ArrayList<>();
     for (Module module : Module.values()) {
       reports.add(ModuleReport.untouched(module, sizes.fullRank(module)));
     }
     return new CompressedBlock(
-        LayerShape.full(sizes.mlpWidth(), sizes.headDim(), sizes.kvHeads()),
+        dense.apply(layer),
         weights,
         IntStream.range(0, sizes.mlpWidth()).boxed().toList(),
         reports);
@@ -88,7 +109,7 @@ public final class BlockCompressor implements AutoCloseable {
     requireRank(layer, module, rank);
     ModuleResult shrunk =
         rank == sizes.fullRank(module)
-            ? keep(weights, module)
+            ? keep(layer, weights, module)
             : decomposition(layer, module)
                 .apply(workspace, arena, sizes, weights, statistics, rank);
     workspace.backend.sync();
@@ -100,18 +121,18 @@ public final class BlockCompressor implements AutoCloseable {
     LayerShape old = block.shape();
     LayerShape shape =
         switch (module) {
-          case QUERY_KEY -> new LayerShape(old.mlpWidth(), rank, old.voDim(), shrunk.kept());
-          case VALUE_OUTPUT -> new LayerShape(old.mlpWidth(), old.qkDim(), rank, old.rotaryPairs());
-          case MLP -> new LayerShape(rank, old.qkDim(), old.voDim(), old.rotaryPairs());
+          case QUERY_KEY -> old.withQueryKey(rank, shrunk.kept(), old.attention());
+          case VALUE_OUTPUT -> old.withVoDim(rank);
+          case MLP -> old.withMlpWidth(rank);
         };
     List<Integer> units = module == Module.MLP ? shrunk.kept().getFirst() : block.units();
     return new CompressedBlock(shape, result, units, reports);
   }
 
-  private ModuleResult keep(Map<Role, Tensor> weights, Module module) {
+  private ModuleResult keep(int layer, Map<Role, Tensor> weights, Module module) {
     Map<Role, Tensor> same = new EnumMap<>(weights);
     same.keySet().retainAll(module.roles());
-    CompressedBlock full = untouched(weights);
+    CompressedBlock full = untouched(layer, weights);
     return new ModuleResult(
         same,
         module == Module.MLP ? List.of(full.units()) : full.shape().rotaryPairs(),
@@ -163,7 +184,7 @@ public final class BlockCompressor implements AutoCloseable {
   }
 
   private void requireRank(int layer, Module module, int rank) {
-    boolean odd = module == Module.QUERY_KEY && rank % 2 != 0;
+    boolean odd = module == Module.QUERY_KEY && sizes.rotary() && rank % 2 != 0;
     if (rank < 1 || rank > sizes.fullRank(module) || odd) {
       throw new IllegalArgumentException(
           "layer " + layer + ": " + module.label() + " rank " + rank);
@@ -195,13 +216,14 @@ public final class BlockCompressor implements AutoCloseable {
             case Q -> shaped(tensor, q, d);
             case K, V -> shaped(tensor, k, d);
             case O -> shaped(tensor, d, q);
-            case GATE, UP -> shaped(tensor, f, d);
+            case GATE -> sizes.gated() ? shaped(tensor, f, d) : tensor == null;
+            case UP -> shaped(tensor, f, d);
             case DOWN -> shaped(tensor, d, f);
             case Q_BIAS -> tensor == null || shaped(tensor, 1, q);
             case K_BIAS, V_BIAS -> tensor == null || shaped(tensor, 1, k);
             case GATE_BIAS, UP_BIAS -> tensor == null || shaped(tensor, 1, f);
             case O_BIAS, DOWN_BIAS -> tensor == null || shaped(tensor, 1, d);
-            case ATTENTION_NORM, MLP_NORM -> true;
+            default -> true; // norms, which nothing here looks at
           };
       if (!fits) {
         throw new IllegalArgumentException(

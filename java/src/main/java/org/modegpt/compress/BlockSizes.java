@@ -1,5 +1,8 @@
 package org.modegpt.compress;
 
+import java.util.List;
+import org.modegpt.model.LayerAttention;
+import org.modegpt.model.LayerShape;
 import org.modegpt.model.ModelConfig;
 
 /// Sizes of an uncompressed decoder block.
@@ -30,8 +33,17 @@ public record BlockSizes(
         config.kvHeads(),
         config.headDim(),
         config.mlpWidth(),
-        true,
-        true);
+        config.design().gated(),
+        config.shapes().stream().anyMatch(s -> s.pairs() > 0));
+  }
+
+  /// The shape of an uncompressed block all of whose query and key columns turn, or none.
+  LayerShape dense(LayerAttention attention) {
+    List<List<Integer>> pairs =
+        LayerShape.full(mlpWidth, headDim, kvHeads).rotaryPairs().stream()
+            .map(all -> rotary ? all : List.<Integer>of())
+            .toList();
+    return new LayerShape(mlpWidth, headDim, headDim, pairs, attention);
   }
 
   /// Query heads per key/value head.

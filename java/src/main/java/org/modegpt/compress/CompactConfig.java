@@ -3,16 +3,12 @@ package org.modegpt.compress;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.List;
-import java.util.Locale;
 import java.util.Set;
-import org.modegpt.backend.Activation;
 import org.modegpt.io.Json;
 import org.modegpt.model.LayerShape;
 import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Role;
 import org.modegpt.tensor.DType;
-import tools.jackson.databind.JsonNode;
-import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
 /// The `config.json` of a compressed model: the original's keys, and an object `modegpt` that says
@@ -53,52 +49,21 @@ final class CompactConfig {
     config.put("vocab_size", sizes.vocabSize());
     config.put("tie_word_embeddings", sizes.tiedEmbeddings());
     config.put(config.has("dtype") ? "dtype" : "torch_dtype", dtype.torchName());
-    config.set("modegpt", describe(sizes, layers));
+    config.set(
+        "modegpt",
+        sizes.describe(
+            layers.stream().map(Layer::shape).toList(),
+            layers.stream().map(CompactConfig::biases).toList()));
     return config;
   }
 
-  private static ObjectNode describe(ModelConfig sizes, List<Layer> layers) {
-    ObjectNode compact = Json.MAPPER.createObjectNode();
-    compact.put("format_version", ModelConfig.FORMAT_VERSION);
-    compact.put("base_model_type", sizes.modelType());
-    compact.put("attention_scale", sizes.attentionScale());
-    compact.put("context_length", sizes.contextLength());
-    compact
-        .putArray("rotary_frequencies")
-        .add(Json.MAPPER.<JsonNode>valueToTree(sizes.rope().inverseFrequencies()));
-    compact.put("activation", activation(sizes.activation()));
-    compact.put("norm_eps", sizes.normEps());
-    ArrayNode entries = compact.putArray("layers");
-    for (Layer layer : layers) {
-      LayerShape shape = layer.shape();
-      ObjectNode entry = entries.addObject();
-      entry.put("mlp_width", shape.mlpWidth());
-      entry.put("qk_dim", shape.qkDim());
-      entry.put("vo_dim", shape.voDim());
-      entry.set("rotary_pairs", Json.MAPPER.valueToTree(shape.rotaryPairs()));
-      List<String> biases =
-          layer.roles().stream().filter(Role::bias).sorted().map(CompactConfig::matrix).toList();
-      if (!biases.isEmpty()) {
-        entry.set("biases", Json.MAPPER.valueToTree(biases));
-      }
-    }
-    return compact;
-  }
-
-  /// `q` of `Q_BIAS`.
-  private static String matrix(Role bias) {
-    return bias.name().replace("_BIAS", "").toLowerCase(Locale.ROOT);
-  }
-
-  /// The name in transformers.
-  private static String activation(Activation activation) {
-    return switch (activation) {
-      case SILU -> "silu";
-      case GELU -> "gelu";
-      case GELU_TANH -> "gelu_pytorch_tanh";
-      case RELU -> "relu";
-      case IDENTITY -> "linear";
-    };
+  /// The projections of a block that have a bias.
+  private static List<String> biases(Layer layer) {
+    return layer.roles().stream()
+        .filter(Role::bias)
+        .sorted()
+        .map(role -> role.key().replace("_bias", ""))
+        .toList();
   }
 
   /// The tokenizer's configuration of a model that came without: transformers would go by the model

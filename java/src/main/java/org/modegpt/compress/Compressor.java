@@ -4,7 +4,6 @@ import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumMap;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -19,6 +18,7 @@ import org.modegpt.io.CheckpointWriter;
 import org.modegpt.io.ModelWriter;
 import org.modegpt.io.TensorInfo;
 import org.modegpt.model.Architecture;
+import org.modegpt.model.Architecture.Global;
 import org.modegpt.model.BlockWeights;
 import org.modegpt.model.LayerShape;
 import org.modegpt.model.ModelConfig;
@@ -44,7 +44,6 @@ public final class Compressor {
   private final Backend backend;
   private final ModelConfig config;
   private final BlockSizes sizes;
-  private final Map<String, String> compactNames;
 
   public Compressor(Transformer model, Backend backend) {
     this.model = model;
@@ -56,22 +55,6 @@ public final class Compressor {
               + " is already compressed; compress the original model with a larger ratio");
     }
     this.sizes = BlockSizes.of(config);
-    this.compactNames = compactNames(model.architecture(), config.layers());
-  }
-
-  /// What the family's tensors are called in the compact format.
-  private static Map<String, String> compactNames(Architecture family, int layers) {
-    Architecture compact = Architecture.compact();
-    Map<String, String> names = new HashMap<>();
-    names.put(family.embedding(), compact.embedding());
-    names.put(family.finalNorm(), compact.finalNorm());
-    names.put(family.head(), compact.head());
-    for (int layer = 0; layer < layers; layer++) {
-      for (Role role : Role.values()) {
-        names.put(family.name(role, layer), compact.name(role, layer));
-      }
-    }
-    return names;
   }
 
   /// The ranks the recipe leads to for each ratio (or for its parameter target when `ratios` is
@@ -156,7 +139,7 @@ public final class Compressor {
     double[] influence = statistics.blockInfluence();
     try (ModelWriter writer = new ModelWriter(output.folder(), output.overwrite())) {
       CheckpointWriter weights = writer.tensors(tensors, output.maxShardBytes());
-      try (BlockCompressor blocks = new BlockCompressor(backend, sizes, recipe)) {
+      try (BlockCompressor blocks = new BlockCompressor(backend, config, recipe)) {
         for (int layer = 0; layer < config.layers(); layer++) {
           Progress.checkCancelled();
           progress.update("compress", layer, config.layers(), "layer");
@@ -192,7 +175,7 @@ public final class Compressor {
               model.directory().config(),
               config,
               kept,
-              dtype(model.architecture().embedding(), output)));
+              dtype(Architecture.compact().name(Global.EMBEDDING), output)));
       writer.write(CompactConfig.CODE, CompactConfig.code());
       Map<String, byte[]> others = model.directory().tagAlongFiles();
       others.forEach(writer::write);
@@ -207,6 +190,7 @@ public final class Compressor {
     }
   }
 
+  @SuppressWarnings("ReferenceEquality") // the same tensor is what an unchanged weight is
   private CompressedBlock compress(
       BlockCompressor blocks,
       Statistics statistics,
@@ -232,8 +216,14 @@ public final class Compressor {
           blocks.compress(arena, layer, weights, LayerStatistics.of(sums), ranks);
       block
           .weights()
-          .forEach((role, tensor) ->
-              write(writer, model.architecture().name(role, layer), tensor, output, arena));
+          .forEach((role, tensor) -> {
+            String name = Architecture.compact().name(role, layer);
+            boolean same = tensor == dense.optional(role);
+            // What did not change is copied as it is stored.
+            Tensor source =
+                same ? Residents.upload(backend, arena, model.tensors().get(name, arena)) : tensor;
+            write(writer, name, source, output, arena);
+          });
       return block;
     }
   }
@@ -255,7 +245,7 @@ public final class Compressor {
       cast = backend.allocate(arena, dtype, tensor.rows(), tensor.cols());
       backend.cast(tensor, cast);
     }
-    writer.write(compactNames.get(name), Residents.download(backend, arena, cast));
+    writer.write(name, Residents.download(backend, arena, cast));
   }
 
   /// Names of the tensors outside the blocks.
@@ -263,12 +253,10 @@ public final class Compressor {
     List<String> blockNames = new ArrayList<>();
     for (int layer = 0; layer < config.layers(); layer++) {
       for (Role role : Role.values()) {
-        blockNames.add(model.architecture().name(role, layer));
+        blockNames.add(Architecture.compact().name(role, layer));
       }
     }
-    return model.tensors().names().stream()
-        .filter(n -> !blockNames.contains(n) && !model.architecture().isIgnored(n))
-        .toList();
+    return model.tensors().names().stream().filter(n -> !blockNames.contains(n)).toList();
   }
 
   private List<TensorInfo> outputTensors(RankPlan plan, Output output) {
@@ -278,7 +266,7 @@ public final class Compressor {
       LayerShape shape =
           new LayerShape(ranks.mlpWidth(), ranks.qkRank(), ranks.voRank(), List.of());
       for (Role role : roles(layer, ranks)) {
-        String name = model.architecture().name(role, layer);
+        String name = Architecture.compact().name(role, layer);
         long rows = config.rows(role, shape);
         long cols = config.cols(role, shape);
         declarations.add(
@@ -295,10 +283,10 @@ public final class Compressor {
   private List<Role> roles(int layer, LayerRanks ranks) {
     boolean moved =
         ranks.voRank() < sizes.headDim()
-            && model.tensors().has(model.architecture().name(Role.V_BIAS, layer));
+            && model.tensors().has(Architecture.compact().name(Role.V_BIAS, layer));
     List<Role> roles = new ArrayList<>();
     for (Role role : Role.values()) {
-      boolean present = model.tensors().has(model.architecture().name(role, layer));
+      boolean present = model.tensors().has(Architecture.compact().name(role, layer));
       boolean kept = (moved && role == Role.O_BIAS) || (present && !(moved && role == Role.V_BIAS));
       if (kept) {
         roles.add(role);
@@ -308,13 +296,13 @@ public final class Compressor {
   }
 
   private TensorInfo declaration(String name, List<Long> shape, Output output) {
-    return TensorInfo.of(compactNames.get(name), dtype(name, output), shape);
+    return TensorInfo.of(name, dtype(name, output), shape);
   }
 
   /// The type a tensor is written in; small vectors keep theirs.
   private DType dtype(String name, Output output) {
     if (!model.tensors().has(name)) {
-      return dtype(model.architecture().name(Role.O, 0), output); // a bias that compression made
+      return dtype(Architecture.compact().name(Role.O, 0), output); // a bias that compression made
     }
     TensorInfo info = model.tensors().info(name);
     DType stored = DType.valueOf(info.dtype());

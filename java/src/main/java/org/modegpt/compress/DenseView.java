@@ -40,7 +40,7 @@ public final class DenseView {
             case GATE, UP, GATE_BIAS, UP_BIAS ->
                 blocks(arena, tensor, role.bias(), 1, shape.mlpWidth(), sizes.mlpWidth());
             case DOWN -> blocks(arena, tensor, true, 1, shape.mlpWidth(), sizes.mlpWidth());
-            case ATTENTION_NORM, MLP_NORM, O_BIAS, DOWN_BIAS -> tensor;
+            default -> tensor; // norms and biases of the stream
           };
       result.put(role, padded);
     });

@@ -59,7 +59,7 @@ final class MeasuredAllocation implements AutoCloseable {
     this.statistics = statistics;
     this.recipe = recipe;
     this.sizes = BlockSizes.of(model.config());
-    this.blocks = new BlockCompressor(backend, sizes, recipe);
+    this.blocks = new BlockCompressor(backend, model.config(), recipe);
     this.probe = new DivergenceProbe(model, backend, sequences);
   }
 

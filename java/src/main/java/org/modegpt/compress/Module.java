@@ -19,7 +19,7 @@ public enum Module {
   /// The weights of this module, biases included.
   public Set<Role> roles() {
     return switch (this) {
-      case QUERY_KEY -> Set.of(Role.Q, Role.K, Role.Q_BIAS, Role.K_BIAS);
+      case QUERY_KEY -> Set.of(Role.Q, Role.K, Role.Q_BIAS, Role.K_BIAS, Role.Q_NORM, Role.K_NORM);
       case VALUE_OUTPUT -> Set.of(Role.V, Role.O, Role.V_BIAS, Role.O_BIAS);
       case MLP ->
           Set.of(Role.GATE, Role.UP, Role.DOWN, Role.GATE_BIAS, Role.UP_BIAS, Role.DOWN_BIAS);

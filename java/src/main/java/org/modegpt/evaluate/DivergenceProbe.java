@@ -11,6 +11,7 @@ import org.modegpt.model.BlockTap;
 import org.modegpt.model.BlockWeights;
 import org.modegpt.model.LanguageHead;
 import org.modegpt.model.Residents;
+import org.modegpt.model.TokenEmbedding;
 import org.modegpt.model.Transformer;
 import org.modegpt.model.Transformer.Residence;
 import org.modegpt.tensor.DType;
@@ -61,10 +62,9 @@ public final class DivergenceProbe implements AutoCloseable {
     this.embedded = stream();
     this.head = new LanguageHead(backend, model, Residence.F32);
     try (Arena call = Arena.ofShared()) {
-      Tensor table = model.embedding(backend, call);
+      TokenEmbedding embedding = model.embedding(backend, call);
       for (int s = 0; s < sequences.size(); s++) {
-        backend.embed(
-            table, Residents.ints(backend, call, sequences.get(s)), sequence(embedded, s));
+        embedding.embed(sequences.get(s), 0, sequence(embedded, s));
       }
       Tensor dense = copy(embedded, call);
       for (int layer = 0; layer < model.config().layers(); layer++) {

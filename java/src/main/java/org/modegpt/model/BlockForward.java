@@ -3,20 +3,26 @@ package org.modegpt.model;
 import java.util.List;
 import org.modegpt.backend.AttentionShape;
 import org.modegpt.backend.Backend;
+import org.modegpt.model.Design.QkNorm;
 import org.modegpt.model.Scratch.Buffer;
 import org.modegpt.tensor.Tensor;
 
-/// The arithmetic of one decoder block: pre-normalised attention with grouped queries and rotary
-/// embedding, then a gated MLP, each added to the residual stream. One serial stream, like the
-/// back-end it runs on.
+/// The arithmetic of one decoder block: attention with grouped queries, then an MLP, each
+/// normalised before or after and added to the residual stream. What there is of norms, rotary
+/// embedding, gate and biases follows from the {@link Design} and the weights. One serial stream,
+/// like the back-end it runs on.
 public final class BlockForward implements AutoCloseable {
   private final Backend backend;
   private final ModelConfig config;
+  private final Design design;
+  private final Norms norms;
   private final Scratch scratch;
 
   public BlockForward(Backend backend, ModelConfig config) {
     this.backend = backend;
     this.config = config;
+    this.design = config.design();
+    this.norms = new Norms(backend, design);
     this.scratch = new Scratch(backend);
   }
 
@@ -26,21 +32,20 @@ public final class BlockForward implements AutoCloseable {
   /// @param positions I32 `[1, batch * tokens]`
   public void run(BlockWeights w, Tensor x, Tensor positions, int batch, BlockTap tap) {
     long tokens = x.rows() / batch;
-    AttentionShape shape = shape(batch, tokens, tokens, tokens);
+    AttentionShape shape = shape(w, batch, tokens, tokens, tokens);
     Tensor k = newKeys(w, x.rows());
     Tensor v = newValues(w, x.rows());
-    attention(w, x, positions, k, v, (q, out) -> backend.attention(q, k, v, shape, out), tap);
-    mlp(w, x, tap);
+    block(w, x, positions, k, v, (q, out) -> backend.attention(q, k, v, shape, out), tap);
   }
 
   /// The next tokens of one sequence whose earlier keys and values are in the cache, in place.
   void runCached(BlockWeights w, Tensor x, Tensor positions, KvCache cache, int layer) {
     long from = cache.length();
     long keys = from + x.rows();
-    AttentionShape shape = shape(1, x.rows(), keys, cache.capacity());
+    AttentionShape shape = shape(w, 1, x.rows(), keys, cache.capacity());
     Tensor allKeys = cache.keys(layer);
     Tensor allValues = cache.values(layer);
-    attention(
+    block(
         w,
         x,
         positions,
@@ -48,7 +53,6 @@ public final class BlockForward implements AutoCloseable {
         allValues.rows(from, keys),
         (q, out) -> backend.attention(q, allKeys, allValues, shape, out),
         BlockTap.NONE);
-    mlp(w, x, BlockTap.NONE);
   }
 
   /// Tokens of several sequences that lie one after another in `x`, in place. Row `p` of `keys` and
@@ -66,7 +70,7 @@ public final class BlockForward implements AutoCloseable {
       Tensor values) {
     Tensor k = newKeys(w, x.rows());
     Tensor v = newValues(w, x.rows());
-    attention(
+    block(
         w,
         x,
         positions,
@@ -79,15 +83,14 @@ public final class BlockForward implements AutoCloseable {
             long end = (long) span.position() + span.tokens();
             backend.copy(k.rows(from, to), keys.rows(span.position(), end));
             backend.copy(v.rows(from, to), values.rows(span.position(), end));
-            AttentionShape shape = shape(1, span.tokens(), end, keys.rows());
+            AttentionShape shape = shape(w, 1, span.tokens(), end, keys.rows());
             backend.attention(q.rows(from, to), keys, values, shape, out.rows(from, to));
           }
         },
         BlockTap.NONE);
-    mlp(w, x, BlockTap.NONE);
   }
 
-  private AttentionShape shape(long batch, long queries, long keys, long capacity) {
+  private AttentionShape shape(BlockWeights w, long batch, long queries, long keys, long capacity) {
     return new AttentionShape(
         batch,
         queries,
@@ -95,9 +98,9 @@ public final class BlockForward implements AutoCloseable {
         capacity,
         config.heads(),
         config.kvHeads(),
-        0,
-        config.attentionScale(),
-        0f);
+        w.shape().attention().window(),
+        design.attentionScale(),
+        design.attentionSoftcap());
   }
 
   private Tensor newKeys(BlockWeights w, long rows) {
@@ -113,6 +116,24 @@ public final class BlockForward implements AutoCloseable {
     void run(Tensor queries, Tensor out);
   }
 
+  private void block(
+      BlockWeights w,
+      Tensor x,
+      Tensor positions,
+      Tensor newKeys,
+      Tensor newValues,
+      Heads attend,
+      BlockTap tap) {
+    if (design.parallel()) {
+      Tensor mlpInput = normed(w, Role.MLP_NORM, Buffer.MLP_NORM, x);
+      attention(w, x, positions, newKeys, newValues, attend, tap);
+      mlp(w, x, mlpInput, tap);
+    } else {
+      attention(w, x, positions, newKeys, newValues, attend, tap);
+      mlp(w, x, normed(w, Role.MLP_NORM, Buffer.NORM, x), tap);
+    }
+  }
+
   private void attention(
       BlockWeights w,
       Tensor x,
@@ -122,16 +143,25 @@ public final class BlockForward implements AutoCloseable {
       Heads attend,
       BlockTap tap) {
     long rows = x.rows();
-    Tensor norm = scratch.get(Buffer.NORM, rows, x.cols());
-    backend.rmsNorm(x, w.get(Role.ATTENTION_NORM), config.normEps(), norm);
-    tap.attentionInput(norm);
+    Tensor input = normed(w, Role.ATTENTION_NORM, Buffer.NORM, x);
+    tap.attentionInput(input);
     Tensor q = scratch.get(Buffer.Q, rows, (long) config.heads() * w.shape().qkDim());
-    backend.linear(norm, w.get(Role.Q), w.optional(Role.Q_BIAS), q);
-    backend.linear(norm, w.get(Role.K), w.optional(Role.K_BIAS), newKeys);
-    backend.linear(norm, w.get(Role.V), w.optional(Role.V_BIAS), newValues);
+    backend.linear(input, w.get(Role.Q), w.optional(Role.Q_BIAS), q);
+    backend.linear(input, w.get(Role.K), w.optional(Role.K_BIAS), newKeys);
+    backend.linear(input, w.get(Role.V), w.optional(Role.V_BIAS), newValues);
+    if (design.qkNorm() != QkNorm.NONE) {
+      tap.unnormedQueriesAndKeys(q, newKeys);
+      LayerAttention layer = w.shape().attention();
+      boolean whole = w.shape().qkDim() == config.headDim();
+      norms.applyToHeads(q, w.get(Role.Q_NORM), config.heads(), layer.queryNormEps(), whole);
+      norms.applyToHeads(newKeys, w.get(Role.K_NORM), config.kvHeads(), layer.keyNormEps(), whole);
+    }
     tap.queriesAndKeys(q, newKeys);
-    backend.rope(q, positions, w.frequencies(), config.heads());
-    backend.rope(newKeys, positions, w.frequencies(), config.kvHeads());
+    Tensor frequencies = w.frequencies();
+    if (frequencies != null) {
+      backend.rope(q, positions, frequencies, config.heads());
+      backend.rope(newKeys, positions, frequencies, config.kvHeads());
+    }
     tap.rotatedQueriesAndKeys(q, newKeys);
     Tensor heads = scratch.get(Buffer.HEADS, rows, (long) config.heads() * w.shape().voDim());
     attend.run(q, heads);
@@ -139,23 +169,37 @@ public final class BlockForward implements AutoCloseable {
     Tensor output = scratch.get(Buffer.OUTPUT, rows, x.cols());
     backend.linear(heads, w.get(Role.O), w.optional(Role.O_BIAS), output);
     tap.attentionOutput(output, x);
-    backend.add(1f, output, x);
+    backend.add(1f, normed(w, Role.ATTENTION_OUTPUT_NORM, Buffer.OUTPUT_NORM, output), x);
   }
 
-  private void mlp(BlockWeights w, Tensor x, BlockTap tap) {
+  private void mlp(BlockWeights w, Tensor x, Tensor input, BlockTap tap) {
     long rows = x.rows();
-    Tensor norm = scratch.get(Buffer.NORM, rows, x.cols());
-    backend.rmsNorm(x, w.get(Role.MLP_NORM), config.normEps(), norm);
-    Tensor gate = scratch.get(Buffer.GATE, rows, w.shape().mlpWidth());
-    Tensor up = scratch.get(Buffer.UP, rows, w.shape().mlpWidth());
-    backend.linear(norm, w.get(Role.GATE), w.optional(Role.GATE_BIAS), gate);
-    backend.linear(norm, w.get(Role.UP), w.optional(Role.UP_BIAS), up);
-    backend.gatedActivation(gate, up, config.activation(), gate);
-    tap.mlpInner(gate);
+    Tensor inner = scratch.get(Buffer.UP, rows, w.shape().mlpWidth());
+    backend.linear(input, w.get(Role.UP), w.optional(Role.UP_BIAS), inner);
+    if (design.gated()) {
+      Tensor gate = scratch.get(Buffer.GATE, rows, w.shape().mlpWidth());
+      backend.linear(input, w.get(Role.GATE), w.optional(Role.GATE_BIAS), gate);
+      backend.gatedActivation(gate, inner, design.activation(), inner);
+    } else {
+      backend.activation(inner, design.activation());
+    }
+    tap.mlpInner(inner);
     Tensor output = scratch.get(Buffer.OUTPUT, rows, x.cols());
-    backend.linear(gate, w.get(Role.DOWN), w.optional(Role.DOWN_BIAS), output);
+    backend.linear(inner, w.get(Role.DOWN), w.optional(Role.DOWN_BIAS), output);
     tap.mlpOutput(output, x);
-    backend.add(1f, output, x);
+    backend.add(1f, normed(w, Role.MLP_OUTPUT_NORM, Buffer.OUTPUT_NORM, output), x);
+  }
+
+  /// What the norm of this role makes of `x`, in `buffer`; `x` itself where blocks have no such
+  /// norm.
+  private Tensor normed(BlockWeights w, Role norm, Buffer buffer, Tensor x) {
+    if (!design.norms().contains(norm)) {
+      return x;
+    }
+    Tensor y = scratch.get(buffer, x.rows(), x.cols());
+    Tensor bias = design.layerNorm() ? w.get(norm.shift()) : null;
+    norms.apply(x, w.get(norm), bias, y);
+    return y;
   }
 
   @Override

@@ -12,6 +12,10 @@ public interface BlockTap {
   /// Input of the query, key and value projections `[N, d]`.
   default void attentionInput(Tensor x) {}
 
+  /// Queries `[N, heads * qkDim]` and keys `[N, kvHeads * qkDim]` before their norms; not called in
+  /// models without.
+  default void unnormedQueriesAndKeys(Tensor q, Tensor k) {}
+
   /// Queries `[N, heads * qkDim]` and keys `[N, kvHeads * qkDim]` before the rotary embedding.
   default void queriesAndKeys(Tensor q, Tensor k) {}
 
@@ -21,12 +25,14 @@ public interface BlockTap {
   /// What the heads emit before the output projection `[N, heads * voDim]`.
   default void headOutputs(Tensor z) {}
 
-  /// Output of attention `[N, d]` and the residual stream `[N, d]` it is about to be added to.
+  /// Output of attention `[N, d]`, before a norm of it, and the residual stream `[N, d]` it is
+  /// about to be added to.
   default void attentionOutput(Tensor output, Tensor stream) {}
 
   /// MLP inner activations, right before the down projection `[N, mlpWidth]`.
   default void mlpInner(Tensor h) {}
 
-  /// Output of the MLP `[N, d]` and the residual stream `[N, d]` it is about to be added to.
+  /// Output of the MLP `[N, d]`, before a norm of it, and the residual stream `[N, d]` it is about
+  /// to be added to.
   default void mlpOutput(Tensor output, Tensor stream) {}
 }

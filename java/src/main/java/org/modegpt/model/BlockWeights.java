@@ -10,8 +10,10 @@ import org.modegpt.tensor.Tensor;
 ///
 /// @param tensors matrices `[out, in]`, vectors as one row; optional biases are absent when the
 ///   model has none
-/// @param frequencies F32 `[kvHeads, qkDim / 2]` rotary angles per position of the kept pairs
-public record BlockWeights(LayerShape shape, Map<Role, Tensor> tensors, Tensor frequencies) {
+/// @param frequencies F32 `[kvHeads, pairs]` rotary angles per position of the kept pairs; null
+///   when there are none
+public record BlockWeights(
+    LayerShape shape, Map<Role, Tensor> tensors, @Nullable Tensor frequencies) {
 
   public BlockWeights {
     tensors = new EnumMap<>(tensors);

@@ -21,7 +21,7 @@ public final class Decoder implements AutoCloseable {
   private final ModelConfig config;
   private final Arena arena = Arena.ofShared();
   private final List<BlockWeights> blocks = new ArrayList<>();
-  private final Tensor embedding;
+  private final TokenEmbedding embedding;
   private final LanguageHead head;
   private final BlockForward forward;
   private final KvCache cache;
@@ -57,7 +57,7 @@ public final class Decoder implements AutoCloseable {
     checkIds(ids);
     try (Arena call = Arena.ofShared()) {
       Tensor x = backend.allocate(call, DType.F32, ids.length, config.hiddenSize());
-      backend.embed(embedding, Residents.ints(backend, call, ids), x);
+      embedding.embed(ids, cache.length(), x);
       Tensor positions = Residents.positions(backend, call, cache.length(), ids.length, 1);
       for (int layer = 0; layer < blocks.size(); layer++) {
         forward.runCached(blocks.get(layer), x, positions, cache, layer);

@@ -22,14 +22,18 @@ public final class LanguageHead implements AutoCloseable {
   private final ModelConfig config;
   private final Arena arena = Arena.ofShared();
   private final Scratch scratch;
+  private final Norms norms;
   private final Tensor norm;
+  private final @Nullable Tensor normBias;
   private final Tensor matrix;
 
   public LanguageHead(Backend backend, Transformer model, Residence residence) {
     this.backend = backend;
     this.config = model.config();
     this.scratch = new Scratch(backend);
+    this.norms = new Norms(backend, config.design());
     this.norm = model.finalNorm(backend, arena);
+    this.normBias = model.finalNormBias(backend, arena);
     long f32 = 4L * config.vocabSize() * config.hiddenSize();
     this.matrix = model.head(backend, arena, f32 <= F32_LIMIT_BYTES ? residence : Residence.STORED);
   }
@@ -43,9 +47,12 @@ public final class LanguageHead implements AutoCloseable {
   /// left as it is.
   public Tensor logits(Tensor stream) {
     Tensor normed = scratch.get(Buffer.NORM, stream.rows(), stream.cols());
-    backend.rmsNorm(stream, norm, config.normEps(), normed);
+    norms.apply(stream, norm, normBias, normed);
     Tensor logits = scratch.get(Buffer.LOGITS, stream.rows(), config.vocabSize());
     backend.linear(normed, matrix, null, logits);
+    if (config.design().logitSoftcap() > 0) {
+      backend.scale(1f, config.design().logitSoftcap(), logits);
+    }
     return logits;
   }
 

@@ -69,13 +69,13 @@ public final class PackedPass implements AutoCloseable {
 
   private void embed() {
     try (Arena call = Arena.ofShared()) {
-      Tensor table = model.embedding(backend, call);
+      TokenEmbedding embedding = model.embedding(backend, call);
       for (Packing.Chunk chunk : packing.chunks()) {
-        int[] ids = Arrays.copyOfRange(packing.tokens(), chunk.from(), chunk.to());
-        backend.embed(
-            table, Residents.ints(backend, call, ids), stream.rows(chunk.from(), chunk.to()));
+        embedding.embed(
+            Arrays.copyOfRange(packing.tokens(), chunk.from(), chunk.to()),
+            Arrays.copyOfRange(packing.positions(), chunk.from(), chunk.to()),
+            stream.rows(chunk.from(), chunk.to()));
       }
-      backend.sync();
     }
   }
 

@@ -13,6 +13,10 @@ final class Scratch implements AutoCloseable {
 
   enum Buffer {
     NORM,
+    /// Input of an MLP that runs beside attention.
+    MLP_NORM,
+    /// What a norm of an output gives.
+    OUTPUT_NORM,
     Q,
     K,
     V,

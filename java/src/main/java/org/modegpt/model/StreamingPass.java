@@ -54,12 +54,11 @@ public final class StreamingPass implements AutoCloseable {
   /// Fills the residual stream with the token embeddings.
   public void embed(List<int[]> ids) {
     try (Arena call = Arena.ofShared()) {
-      Tensor table = model.embedding(backend, call);
+      TokenEmbedding embedding = model.embedding(backend, call);
       for (int s = 0; s < sequences; s++) {
         Progress.checkCancelled();
-        backend.embed(table, Residents.ints(backend, call, ids.get(s)), sequence(s, s + 1));
+        embedding.embed(ids.get(s), 0, sequence(s, s + 1));
       }
-      backend.sync();
     }
   }
 

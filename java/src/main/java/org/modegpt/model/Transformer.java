@@ -6,11 +6,13 @@ import java.util.EnumMap;
 import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
 import org.modegpt.io.ModelDirectory;
 import org.modegpt.io.TensorInfo;
 import org.modegpt.io.TensorSource;
+import org.modegpt.model.Architecture.Global;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
@@ -28,6 +30,9 @@ public final class Transformer implements AutoCloseable {
     STORED
   }
 
+  /// Parameters have these names whatever the family calls its tensors.
+  private static final Architecture NAMES = Architecture.compact();
+
   private final ModelDirectory directory;
   private final TensorSource source;
   private final ModelConfig config;
@@ -35,10 +40,12 @@ public final class Transformer implements AutoCloseable {
 
   private Transformer(ModelDirectory directory) {
     this.directory = directory;
-    this.source = directory.tensors();
     this.config = ModelConfig.of(directory.config());
-    this.architecture =
-        config.compressed() ? Architecture.compact() : Architecture.of(config.modelType());
+    this.architecture = config.compressed() ? NAMES : Architecture.of(config.modelType());
+    this.source =
+        directory.neutral()
+            ? directory.tensors()
+            : architecture.parameters(directory.tensors(), config);
     checkTensors();
   }
 
@@ -60,6 +67,7 @@ public final class Transformer implements AutoCloseable {
     return config;
   }
 
+  /// The family, as its files have it.
   public Architecture architecture() {
     return architecture;
   }
@@ -68,17 +76,15 @@ public final class Transformer implements AutoCloseable {
     return directory;
   }
 
-  /// All tensors as stored.
+  /// All parameters under the names of {@link Architecture#compact}: nothing fused or transposed,
+  /// in the stored type.
   public TensorSource tensors() {
     return source;
   }
 
   /// Parameters of the whole model, tied weights counted once.
   public long parameters() {
-    return source.names().stream()
-        .filter(n -> !architecture.isIgnored(n))
-        .mapToLong(n -> source.info(n).elements())
-        .sum();
+    return source.names().stream().mapToLong(n -> source.info(n).elements()).sum();
   }
 
   /// Loads one block; it lives as long as `arena`.
@@ -87,10 +93,11 @@ public final class Transformer implements AutoCloseable {
   public BlockWeights block(Backend backend, Arena arena, int layer, Residence residence) {
     Map<Role, Tensor> tensors = new EnumMap<>(Role.class);
     for (Role role : Role.values()) {
-      String name = architecture.name(role, layer);
+      String name = NAMES.name(role, layer);
       if (source.has(name)) {
         boolean keep = residence == Residence.STORED && role.compressible();
-        tensors.put(role, load(backend, arena, name, keep));
+        Tensor tensor = load(backend, arena, name, keep);
+        tensors.put(role, role.normWeight() ? shifted(backend, arena, tensor) : tensor);
       }
     }
     LayerShape shape = config.shapes().get(layer);
@@ -103,22 +110,47 @@ public final class Transformer implements AutoCloseable {
     return new BlockWeights(shape, weights, frequencies(backend, arena, shape));
   }
 
-  /// The token embedding `[vocab, d]` in its stored type.
-  public Tensor embedding(Backend backend, Arena arena) {
-    return load(backend, arena, architecture.embedding(), true);
+  /// Tokens to the residual stream; lives as long as `arena`.
+  public TokenEmbedding embedding(Backend backend, Arena arena) {
+    Tensor table = load(backend, arena, NAMES.name(Global.EMBEDDING), true);
+    Tensor positions = null;
+    if (config.design().learnedPositions()) {
+      Tensor all = load(backend, arena, NAMES.name(Global.POSITIONS), true);
+      positions = all.rows(config.design().positionOffset(), all.rows());
+    }
+    return new TokenEmbedding(backend, table, positions, config.design().embeddingScale());
   }
 
   public Tensor finalNorm(Backend backend, Arena arena) {
-    return load(backend, arena, architecture.finalNorm(), false);
+    return shifted(backend, arena, load(backend, arena, NAMES.name(Global.FINAL_NORM), false));
+  }
+
+  /// The bias of the last norm, where it is LayerNorm.
+  @Nullable Tensor finalNormBias(Backend backend, Arena arena) {
+    return config.design().layerNorm()
+        ? load(backend, arena, NAMES.name(Global.FINAL_NORM_BIAS), false)
+        : null;
   }
 
   /// The output matrix `[vocab, d]`; the embedding when they are tied.
   public Tensor head(Backend backend, Arena arena, Residence residence) {
-    return load(backend, arena, headName(), residence == Residence.STORED);
+    boolean own = source.has(NAMES.name(Global.HEAD));
+    String name = NAMES.name(own ? Global.HEAD : Global.EMBEDDING);
+    return load(backend, arena, name, residence == Residence.STORED);
   }
 
-  private String headName() {
-    return source.has(architecture.head()) ? architecture.head() : architecture.embedding();
+  /// A norm's weight as it multiplies.
+  private Tensor shifted(Backend backend, Arena arena, Tensor weight) {
+    float offset = config.design().normOffset();
+    if (offset == 0) {
+      return weight;
+    }
+    float[] values = Residents.floats(backend, weight);
+    for (int i = 0; i < values.length; i++) {
+      values[i] += offset;
+    }
+    return Residents.upload(
+        backend, arena, Tensor.ofFloats(arena, weight.rows(), weight.cols(), values));
   }
 
   private Tensor load(Backend backend, Arena arena, String name, boolean keepType) {
@@ -146,41 +178,48 @@ public final class Transformer implements AutoCloseable {
     return cast;
   }
 
-  private Tensor frequencies(Backend backend, Arena arena, LayerShape shape) {
-    int pairs = shape.qkDim() / 2;
+  private @Nullable Tensor frequencies(Backend backend, Arena arena, LayerShape shape) {
+    int pairs = shape.pairs();
+    if (pairs == 0) {
+      return null;
+    }
+    double[] all = config.ropes().get(shape.attention().rotary()).inverseFrequencies();
     Tensor host = Tensor.allocate(arena, DType.F32, config.kvHeads(), pairs);
     for (int head = 0; head < config.kvHeads(); head++) {
       for (int t = 0; t < pairs; t++) {
-        host.set(head, t, config.rope().inverseFrequencies()[shape.rotaryPairs().get(head).get(t)]);
+        host.set(head, t, all[shape.rotaryPairs().get(head).get(t)]);
       }
     }
-    if (backend.unifiedMemory()) {
-      return host;
-    }
-    Tensor device = backend.allocate(arena, DType.F32, host.rows(), host.cols());
-    backend.copy(host, device);
-    return device;
+    return Residents.upload(backend, arena, host);
   }
 
   private void checkTensors() {
     Set<String> left = new HashSet<>(source.names());
-    check(architecture.embedding(), config.vocabSize(), config.hiddenSize(), left);
-    check(architecture.finalNorm(), 1, config.hiddenSize(), left);
-    if (source.has(architecture.head())) {
-      check(architecture.head(), config.vocabSize(), config.hiddenSize(), left);
+    int hidden = config.hiddenSize();
+    check(NAMES.name(Global.EMBEDDING), config.vocabSize(), hidden, left);
+    check(NAMES.name(Global.FINAL_NORM), 1, hidden, left);
+    if (config.design().layerNorm()) {
+      check(NAMES.name(Global.FINAL_NORM_BIAS), 1, hidden, left);
+    }
+    if (config.design().learnedPositions()) {
+      long rows = (long) config.contextLength() + config.design().positionOffset();
+      check(NAMES.name(Global.POSITIONS), rows, hidden, left);
+    }
+    String head = NAMES.name(Global.HEAD);
+    if (source.has(head)) {
+      check(head, config.vocabSize(), hidden, left);
     } else if (!config.tiedEmbeddings()) {
-      throw new UserException(directory.path() + ": tensor " + architecture.head() + " is missing");
+      throw new UserException(directory.path() + ": tensor " + fileName(head) + " is missing");
     }
     for (int layer = 0; layer < config.layers(); layer++) {
+      LayerShape shape = config.shapes().get(layer);
       for (Role role : Role.values()) {
-        String name = architecture.name(role, layer);
-        if (!role.bias() || source.has(name)) {
-          LayerShape shape = config.shapes().get(layer);
+        String name = NAMES.name(role, layer);
+        if (config.design().has(role) && (!role.bias() || source.has(name))) {
           check(name, config.rows(role, shape), config.cols(role, shape), left);
         }
       }
     }
-    left.removeIf(architecture::isIgnored);
     if (!left.isEmpty()) {
       String first = left.stream().sorted().findFirst().orElseThrow();
       throw new UserException(
@@ -197,16 +236,33 @@ public final class Transformer implements AutoCloseable {
     }
   }
 
+  /// What messages call a parameter.
+  private String fileName(String name) {
+    for (Global global : Global.values()) {
+      if (name.equals(NAMES.name(global))) {
+        return architecture.name(global);
+      }
+    }
+    for (int layer = 0; layer < config.layers(); layer++) {
+      for (Role role : Role.values()) {
+        if (name.equals(NAMES.name(role, layer))) {
+          return architecture.name(role, layer);
+        }
+      }
+    }
+    return name;
+  }
+
   private void check(String name, long rows, long cols, Set<String> left) {
     if (!source.has(name)) {
-      throw new UserException(directory.path() + ": tensor " + name + " is missing");
+      throw new UserException(directory.path() + ": tensor " + fileName(name) + " is missing");
     }
     TensorInfo tensor = source.info(name);
     if (tensor.rows() != rows || tensor.cols() != cols) {
       throw new UserException(
           directory.path()
               + ": tensor "
-              + name
+              + fileName(name)
               + " is "
               + tensor.rows()
               + " x "

@@ -12,11 +12,11 @@ import org.modegpt.calibrate.LayerStatistics;
 import org.modegpt.model.BlockForward;
 import org.modegpt.model.BlockTap;
 import org.modegpt.model.BlockWeights;
+import org.modegpt.model.Design;
 import org.modegpt.model.LayerShape;
 import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Residents;
 import org.modegpt.model.Role;
-import org.modegpt.model.Rope;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
@@ -97,9 +97,8 @@ final class SampleBlock implements BlockTap {
         sizes.mlpWidth(),
         16,
         1024,
-        1e-5f,
-        Activation.SILU,
-        new Rope(100, "default", new double[sizes.headDim() / 2]),
+        Design.llama(1e-5f, (float) (1 / Math.sqrt(sizes.headDim())), Activation.SILU),
+        List.of(),
         true,
         List.of(shape),
         false);

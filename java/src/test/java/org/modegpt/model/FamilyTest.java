@@ -1,0 +1,135 @@
+package org.modegpt.model;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.lang.foreign.Arena;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.modegpt.TestData;
+import org.modegpt.UserException;
+import org.modegpt.backend.Backend;
+import org.modegpt.backend.Backends;
+import org.modegpt.io.SafetensorsFile;
+import org.modegpt.model.Transformer.Residence;
+import tools.jackson.databind.json.JsonMapper;
+
+/// A tiny random model of every family against the logits and residual streams of `transformers`.
+class FamilyTest {
+  private static final double TOLERANCE = 1e-4;
+
+  static Stream<String> families() {
+    return TestData.families().stream();
+  }
+
+  @ParameterizedTest
+  @MethodSource("families")
+  void forwardPass(String name) {
+    try (Golden golden = new Golden(name);
+        StreamingPass pass =
+            new StreamingPass(golden.backend, golden.model, 1, golden.ids.length)) {
+      pass.embed(List.of(golden.ids));
+      for (int layer = 0; layer < golden.model.config().layers(); layer++) {
+        float[] stream = pass.stream().toFloats();
+        assertThat(difference(stream, golden.row("hidden", layer)))
+            .as("%s: residual stream before layer %d", name, layer)
+            .isLessThan(TOLERANCE);
+        pass.block(layer, StreamingPass.LayerTap.NONE);
+      }
+      try (LanguageHead head = new LanguageHead(golden.backend, golden.model, Residence.F32)) {
+        double worst = difference(head.logits(pass.stream()).toFloats(), golden.logits());
+        System.out.printf("%s: largest logit difference %.1e%n", name, worst);
+        assertThat(worst).isLessThan(TOLERANCE);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("families")
+  void decodingWithTheCacheGivesTheSameLogits(String name) {
+    try (Golden golden = new Golden(name)) {
+      int[] ids = golden.ids;
+      int vocabulary = golden.model.config().vocabSize();
+      float[] expected = golden.logits();
+      try (Decoder decoder = new Decoder(golden.backend, golden.model, ids.length)) {
+        // A prompt longer than a window, a few tokens, then one at a time.
+        int[] ends = {13, 17, 18};
+        int from = 0;
+        for (int end = ends[0]; end <= ids.length; end++) {
+          if (end < ends[2] && end != ends[0] && end != ends[1]) {
+            continue;
+          }
+          float[] logits = decoder.feed(Arrays.copyOfRange(ids, from, end));
+          float[] row = Arrays.copyOfRange(expected, (end - 1) * vocabulary, end * vocabulary);
+          assertThat(difference(logits, row))
+              .as("%s: token %d", name, end - 1)
+              .isLessThan(TOLERANCE);
+          from = end;
+        }
+      }
+    }
+  }
+
+  @Test
+  void unsupportedFamiliesAreRefusedByName() {
+    assertThatThrownBy(() -> Architecture.of("mixtral"))
+        .isInstanceOf(UserException.class)
+        .hasMessageContaining("'mixtral' (a mixture of experts) is not supported");
+    assertThatThrownBy(() -> Architecture.of("qwen3_moe"))
+        .hasMessageContaining("'qwen3_moe' (a mixture of experts)");
+    assertThatThrownBy(() -> Architecture.of("mamba2"))
+        .hasMessageContaining("'mamba2' is not supported; supported: llama");
+    assertThatThrownBy(() ->
+            ModelConfig.of(
+                JsonMapper.shared()
+                    .readTree(
+                        """
+                        {"model_type": "opt", "hidden_size": 32, "do_layer_norm_before": false}\
+                        """)))
+        .hasMessageContaining("opt models with do_layer_norm_before false are not supported");
+  }
+
+  private static double difference(float[] a, float[] b) {
+    assertThat(a).hasSameSizeAs(b);
+    double worst = 0;
+    for (int i = 0; i < a.length; i++) {
+      worst = Math.max(worst, Math.abs(a[i] - b[i]));
+    }
+    return worst;
+  }
+
+  /// A model and what transformers made of it.
+  private static final class Golden implements AutoCloseable {
+    final Arena arena = Arena.ofConfined();
+    final Transformer model;
+    final Backend backend = Backends.open("cpu", 2);
+    final SafetensorsFile file;
+    final int[] ids;
+
+    Golden(String name) {
+      model = Transformer.open(TestData.family(name));
+      file = SafetensorsFile.open(TestData.family(name).resolve("golden.safetensors"));
+      ids = file.get("ids", arena).toInts();
+    }
+
+    float[] row(String tensor, int row) {
+      return file.get(tensor, arena).rows(row, row + 1L).toFloats();
+    }
+
+    float[] logits() {
+      return file.get("logits", arena).toFloats();
+    }
+
+    @Override
+    public void close() {
+      file.close();
+      backend.close();
+      model.close();
+      arena.close();
+    }
+  }
+}
