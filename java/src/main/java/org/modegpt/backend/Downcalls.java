@@ -109,7 +109,8 @@ final class Downcalls {
     throw new AssertionError(e);
   }
 
-  private static SymbolLookup libc() {
+  /// The functions of the C library.
+  static SymbolLookup libc() {
     return Linker.nativeLinker().defaultLookup();
   }
 

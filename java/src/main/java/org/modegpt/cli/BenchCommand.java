@@ -27,7 +27,9 @@ final class BenchCommand implements Callable<Integer> {
       arity = "0..*",
       paramLabel = "MODEL",
       description = "Models (default: the demonstration model).")
-  private List<Path> paths = List.of();
+  private List<String> names = List.of();
+
+  @Mixin private DownloadOption hub;
 
   @Option(
       names = {"-p", "--n-prompt"},
@@ -65,7 +67,7 @@ final class BenchCommand implements Callable<Integer> {
     int threads = engine.threads == 0 ? Runtime.getRuntime().availableProcessors() : engine.threads;
     try (Backend backend = engine.open()) {
       device = backend.name();
-      for (Path path : paths.isEmpty() ? List.of(Demo.model()) : paths) {
+      for (Path path : paths()) {
         try (Transformer model = Transformer.open(path)) {
           measure(model, backend, rows);
         }
@@ -73,6 +75,10 @@ final class BenchCommand implements Callable<Integer> {
     }
     print(rows, device, threads);
     return 0;
+  }
+
+  private List<Path> paths() {
+    return names.isEmpty() ? List.of(Demo.model()) : names.stream().map(hub::locate).toList();
   }
 
   private void measure(Transformer model, Backend backend, List<Row> rows) {

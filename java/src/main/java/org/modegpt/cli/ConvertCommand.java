@@ -19,8 +19,10 @@ import picocli.CommandLine.Parameters;
     mixinStandardHelpOptions = true,
     footer = {"", "Example:", "  modegpt convert model.Q4_1.gguf -o model-hf --dtype f16"})
 final class ConvertCommand implements Callable<Integer> {
-  @Parameters(paramLabel = "MODEL", description = "Hugging Face folder or .gguf file.")
-  private Path path;
+  @Parameters(paramLabel = "MODEL", description = DownloadOption.MODEL + ".")
+  private String model;
+
+  @Mixin private DownloadOption hub;
 
   @Option(
       names = {"-o", "--output"},
@@ -53,7 +55,7 @@ final class ConvertCommand implements Callable<Integer> {
   public Integer call() {
     DType parsed = DTypes.parse(dtype);
     DType type = parsed == null ? DType.BF16 : parsed;
-    try (ModelDirectory source = ModelDirectory.open(path);
+    try (ModelDirectory source = ModelDirectory.open(hub.locate(model));
         Backend backend = engine.open()) {
       Progress progress = output.progress();
       Convert.run(

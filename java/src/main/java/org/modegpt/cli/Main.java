@@ -25,6 +25,7 @@ import picocli.CommandLine.ParameterException;
     mixinStandardHelpOptions = true,
     versionProvider = Version.class,
     subcommands = {
+      DownloadCommand.class,
       CompressCommand.class,
       CalibrateCommand.class,
       PerplexityCommand.class,

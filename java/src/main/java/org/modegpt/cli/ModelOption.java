@@ -3,6 +3,7 @@ package org.modegpt.cli;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.model.Transformer;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Parameters;
 
 /// The model a command works on.
@@ -10,11 +11,18 @@ final class ModelOption {
   @Parameters(
       arity = "0..1",
       paramLabel = "MODEL",
-      description = "Hugging Face folder or .gguf file (default: the demonstration model).")
+      description = DownloadOption.MODEL + " (default: the demonstration model).")
+  private @Nullable String model;
+
+  @Mixin private DownloadOption hub;
+
   private @Nullable Path path;
 
   Path path() {
-    return path == null ? Demo.model() : path;
+    if (path == null) {
+      path = model == null ? Demo.model() : hub.locate(model);
+    }
+    return path;
   }
 
   Transformer open() {

@@ -53,7 +53,7 @@ public final class AtomicFile implements AutoCloseable {
   }
 
   /// Fails early, before hours of work, when `bytes` for `target` will not fit into the folder.
-  static void requireSpace(Path folder, long bytes, Path target) {
+  public static void requireSpace(Path folder, long bytes, Path target) {
     long free;
     try {
       free = Files.getFileStore(folder).getUsableSpace();

@@ -13,17 +13,17 @@ import java.util.concurrent.CancellationException;
 import org.modegpt.UserException;
 
 /// Turns the exceptions of the file system into one line for people.
-final class IoErrors {
+public final class IoErrors {
   private IoErrors() {}
 
-  static RuntimeException reading(Path file, IOException e) {
+  public static RuntimeException reading(Path file, IOException e) {
     if (e instanceof ClosedByInterruptException) {
       return cancelled(e);
     }
     return new UserException("cannot read " + file + ": " + reason(e), e);
   }
 
-  static RuntimeException writing(Path file, IOException e) {
+  public static RuntimeException writing(Path file, IOException e) {
     if (e instanceof ClosedByInterruptException) {
       return cancelled(e);
     }

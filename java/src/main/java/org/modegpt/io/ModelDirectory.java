@@ -87,6 +87,11 @@ public final class ModelDirectory implements AutoCloseable {
         : openGguf(path, onlyGguf(path));
   }
 
+  /// Whether a folder holds a configuration and all files of the weights.
+  public static boolean complete(Path folder) {
+    return Files.isRegularFile(folder.resolve(CONFIG)) && SafetensorsDirectory.complete(folder);
+  }
+
   private static ModelDirectory openFolder(Path folder) {
     if (!SafetensorsDirectory.present(folder)) {
       throw new UserException(
@@ -162,9 +167,15 @@ public final class ModelDirectory implements AutoCloseable {
     return path;
   }
 
-  /// The last part of the path without `.gguf`, for titles and cards.
+  /// The last part of the path without `.gguf`, for titles and cards. In the cache of the hub
+  /// (`models--org--name/snapshots/COMMIT`) that is `name`.
   public String name() {
-    Path last = path.toAbsolutePath().normalize().getFileName();
+    Path whole = path.toAbsolutePath().normalize();
+    Path last = whole.getFileName();
+    Path parent = whole.getParent();
+    if (parent != null && parent.endsWith("snapshots") && parent.getNameCount() > 1) {
+      return parent.getParent().getFileName().toString().replaceFirst("^models--(.*--)?", "");
+    }
     return last == null ? "model" : last.toString().replaceFirst("\\.gguf$", "");
   }
 

@@ -38,6 +38,17 @@ final class SafetensorsDirectory implements TensorSource {
         || Files.isRegularFile(directory.resolve(INDEX));
   }
 
+  /// Whether all files of the weights are there, without looking into them.
+  static boolean complete(Path directory) {
+    if (!Files.isRegularFile(directory.resolve(INDEX))) {
+      return present(directory);
+    }
+    return Json.object(directory.resolve(INDEX)).path("weight_map").values().stream()
+        .map(shard -> shard.stringValue(""))
+        .distinct()
+        .allMatch(shard -> !shard.isEmpty() && Files.isRegularFile(directory.resolve(shard)));
+  }
+
   static SafetensorsDirectory open(Path directory) {
     SafetensorsDirectory source = new SafetensorsDirectory(directory, new ArrayList<>());
     try {
