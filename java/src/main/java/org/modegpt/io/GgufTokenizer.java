@@ -17,6 +17,7 @@ import tools.jackson.databind.node.ObjectNode;
 /// pre-tokenizer) or `llama` (SentencePiece BPE: vocabulary with scores; a merge of two pieces
 /// exists where their concatenation is a piece, best score first).
 final class GgufTokenizer {
+  private static final int NORMAL = 1;
   private static final int UNKNOWN = 2;
   private static final int CONTROL = 3;
   private static final int USER_DEFINED = 4;
@@ -55,10 +56,21 @@ final class GgufTokenizer {
     Map<String, ObjectNode> files = new LinkedHashMap<>();
     files.put("tokenizer.json", tokenizer.tokenizer());
     files.put("tokenizer_config.json", tokenizer.configuration());
-    ObjectNode generation = Json.MAPPER.createObjectNode();
-    specialIds(file).forEach((kind, id) -> generation.put(kind + "_token_id", id));
-    files.put("generation_config.json", generation);
+    files.put("generation_config.json", generation(file));
     return files;
+  }
+
+  /// Generation ends at EOS and, for models that chat, at the end of a turn.
+  private static ObjectNode generation(GgufFile file) {
+    ObjectNode generation = Json.MAPPER.createObjectNode();
+    Map<String, Integer> ids = specialIds(file);
+    ids.forEach((kind, id) -> generation.put(kind + "_token_id", id));
+    Long turn = file.integer("tokenizer.ggml.eot_token_id");
+    Integer eos = ids.get("eos");
+    if (turn != null && eos != null && turn.intValue() != eos) {
+      generation.putArray("eos_token_id").add(eos).add(turn.intValue());
+    }
+    return generation;
   }
 
   /// Ids of `bos`, `eos` and `pad`, as far as the file has them.
@@ -181,6 +193,10 @@ final class GgufTokenizer {
     }
     List<Merge> merges = new ArrayList<>();
     for (int id = 0; id < tokens.size(); id++) {
+      long type = types.get(id);
+      if (type != NORMAL && type != USER_DEFINED) {
+        continue; // SentencePiece never builds control and byte pieces from other pieces
+      }
       String token = tokens.get(id);
       for (int cut = token.offsetByCodePoints(0, token.isEmpty() ? 0 : 1);
           cut < token.length();

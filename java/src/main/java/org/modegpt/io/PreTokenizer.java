@@ -15,10 +15,10 @@ public enum PreTokenizer {
       Set.of(
           "gpt-2",
           "phi-2",
-          "mpt",
-          "olmo",
           "jais",
           "trillion",
+          "gigachat",
+          "exaone4",
           "roberta-bpe",
           "jina-es",
           "jina-de",
@@ -26,6 +26,8 @@ public enum PreTokenizer {
           "granite-docling"),
       false,
       false),
+  /// GPT-2's words after NFC, as GPT-NeoX and its followers have it.
+  NEOX(Set.of("gptneox", "gpt-neox", "olmo", "mpt"), false, false),
   DIGITS(
       Set.of("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"),
       false,
@@ -36,12 +38,47 @@ public enum PreTokenizer {
       true,
       true,
       "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"),
-  SMAUG(Set.of("smaug-bpe", "dbrx"), false, false, LLAMA3.patterns),
+  SMAUG(Set.of("smaug-bpe", "dbrx", "olmo2", "glm4", "chatglm-bpe"), false, false, LLAMA3.patterns),
   QWEN2(
       Set.of("qwen2", "deepseek-r1-qwen", "megrez"),
       false,
       false,
       "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"),
+  STABLELM2(Set.of("stablelm2", "hunyuan"), false, false, QWEN2.patterns),
+  FALCON(
+      Set.of("falcon"),
+      false,
+      false,
+      "[\\p{P}\\$\\+<=>\\^~\\|`]+",
+      "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)",
+      "[0-9][0-9][0-9]"),
+  DEEPSEEK_LLM(
+      Set.of("deepseek-llm"),
+      false,
+      false,
+      "[\r\n]",
+      "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+",
+      "\\s?[!-/:-~！-／：-～‘-‟　-。]+",
+      "\\s+$",
+      "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+",
+      "\\p{N}+"),
+  DEEPSEEK_CODER(
+      Set.of("deepseek-coder"),
+      false,
+      false,
+      "[\r\n]",
+      "\\s?\\p{L}+",
+      "\\s?\\p{P}+",
+      "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+",
+      "\\p{N}"),
+  DEEPSEEK_V3(
+      Set.of("deepseek-v3", "hunyuan-dense"),
+      false,
+      false,
+      "\\p{N}{1,3}",
+      "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+      "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
+          + "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"),
   TEKKEN(
       Set.of("tekken"),
       true,
@@ -92,10 +129,12 @@ public enum PreTokenizer {
     return null;
   }
 
-  /// Whether this is one of the patterns here.
-  public static boolean known(String pattern) {
+  /// Whether this is one of the patterns here after which no word holds a line feed before a letter
+  /// or digit.
+  public static boolean cutsAtLineFeeds(String pattern) {
     for (PreTokenizer kind : values()) {
-      if (kind.patterns.contains(pattern)) {
+      boolean alone = kind != DEEPSEEK_LLM && kind != DEEPSEEK_CODER;
+      if (alone && kind.patterns.contains(pattern)) {
         return true;
       }
     }
@@ -113,11 +152,11 @@ public enum PreTokenizer {
   }
 
   @Nullable ObjectNode normalizer() {
-    return this == QWEN2 ? Json.MAPPER.createObjectNode().put("type", "NFC") : null;
+    return this == QWEN2 || this == NEOX ? Json.MAPPER.createObjectNode().put("type", "NFC") : null;
   }
 
   ObjectNode json() {
-    if (this == GPT2) {
+    if (this == GPT2 || this == NEOX) {
       return byteLevel(true);
     }
     ObjectNode sequence = Json.MAPPER.createObjectNode().put("type", "Sequence");

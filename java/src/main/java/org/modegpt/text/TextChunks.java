@@ -57,7 +57,7 @@ final class TextChunks {
       case "Digits" -> true;
       case "Split" ->
           step.path("behavior").stringValue("").equals("Isolated")
-              && PreTokenizer.known(pattern(step));
+              && PreTokenizer.cutsAtLineFeeds(pattern(step));
       default -> false;
     };
   }
