@@ -11,6 +11,7 @@ import org.modegpt.calibrate.CalibrationData;
 import org.modegpt.calibrate.Calibrator;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.compress.CompressionReport;
+import org.modegpt.compress.CompressionText;
 import org.modegpt.compress.Compressor;
 import org.modegpt.compress.RankPlan;
 import org.modegpt.compress.Recipe;
@@ -93,18 +94,18 @@ public final class Modegpt implements AutoCloseable {
 
   /// Writes a smaller model to the folder `output`, which must not exist.
   ///
-  /// @param probe token sequences of equal length that {@link
-  ///   org.modegpt.compress.AllocationRule#MEASURED} recipes measure on; other recipes do not look
-  ///   at it
+  /// @param text what recipes that measure or refit look at; {@link CompressionText#NONE} for
+  ///   others
   public CompressionReport compress(
-      Statistics statistics, Recipe recipe, List<int[]> probe, Path output, Progress progress) {
+      Statistics statistics, Recipe recipe, CompressionText text, Path output, Progress progress) {
     try (Backend backend = backend()) {
       Compressor compressor = new Compressor(model, backend);
-      RankPlan plan = compressor.plans(statistics, recipe, List.of(), probe, progress).getFirst();
+      RankPlan plan = compressor.plans(statistics, recipe, List.of(), text, progress).getFirst();
       return compressor.run(
           statistics,
           recipe,
           plan,
+          text,
           new Compressor.Output(output, null, CheckpointWriter.DEFAULT_SHARD_BYTES, false),
           progress);
     }

@@ -3,6 +3,7 @@ package org.modegpt.cli;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.calibrate.CalibrationData;
+import org.modegpt.compress.CompressionText;
 import org.modegpt.compress.Recipe;
 import org.modegpt.model.Transformer;
 import org.modegpt.text.TextDataset;
@@ -11,8 +12,6 @@ import picocli.CommandLine.Option;
 
 /// What a model is calibrated on.
 final class CalibrationOptions {
-  private static final int PROBE_TOKENS = 1024;
-
   @Option(
       names = {"--calibration", "--dataset"},
       paramLabel = "FILE",
@@ -52,15 +51,33 @@ final class CalibrationOptions {
     return TextDataset.read(files.isEmpty() ? List.of(Demo.calibrationText().toString()) : files);
   }
 
-  /// A sequence of the same text to measure removals on, drawn with another seed.
-  List<int[]> probe(Transformer model) {
+  /// What a recipe looks at besides the statistics: sequences to measure on, drawn with another
+  /// seed, and the first of the calibration sequences.
+  CompressionText text(Transformer model, Recipe recipe) {
+    boolean measures = recipe.allocation().byCurves();
+    int refits = recipe.refit().sequences();
+    if (!measures && refits == 0) {
+      return CompressionText.NONE;
+    }
     TextDataset text = text();
     int[] ids = model.directory().tokenizer().encode(text.text());
-    int tokens = Math.min(PROBE_TOKENS, Math.min(ids.length, model.config().contextLength()));
-    TokenBlocks blocks =
-        TokenBlocks.sample(text.name(), ids, tokens, 1, seed + 1)
-            .requireIdsBelow(model.config().vocabSize());
-    return List.of(blocks.block(0));
+    int context = Math.min(ids.length, model.config().contextLength());
+    Recipe.Probe probe = recipe.probe();
+    return new CompressionText(
+        measures
+            ? sample(model, text, ids, Math.min(probe.length(), context), probe.sequences(), 1)
+            : List.of(),
+        refits > 0
+            ? sample(model, text, ids, Math.min(recipe.calibration().length(), context), refits, 0)
+            : List.of());
+  }
+
+  private List<int[]> sample(
+      Transformer model, TextDataset text, int[] ids, int tokens, int count, int salt) {
+    int available = Math.max(1, ids.length / tokens);
+    return TokenBlocks.sample(text.name(), ids, tokens, Math.min(count, available), seed + salt)
+        .requireIdsBelow(model.config().vocabSize())
+        .all();
   }
 
   /// Reads and tokenises the text and draws the sequences.

@@ -15,6 +15,7 @@ import org.modegpt.calibrate.Calibrator;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.compress.AllocationRule;
 import org.modegpt.compress.CompressionReport;
+import org.modegpt.compress.CompressionText;
 import org.modegpt.compress.Compressor;
 import org.modegpt.compress.RankPlan;
 import org.modegpt.compress.Recipe;
@@ -75,7 +76,7 @@ final class CompressCommand implements Callable<Integer> {
   @Option(
       names = "--allocation",
       paramLabel = "RULE",
-      description = "uniform, block-influence or measured; default: the recipe's.")
+      description = "uniform, block-influence, residual-noise or measured; default: the recipe's.")
   private @Nullable String allocation;
 
   @Option(
@@ -165,7 +166,8 @@ final class CompressCommand implements Callable<Integer> {
       Comparison comparison = new Comparison(model, backend, evaluation, output);
       try (Statistics statistics = Statistics.open(file)) {
         Compressor compressor = new Compressor(model, backend);
-        List<RankPlan> plans = plans(compressor, model, statistics, base, asked);
+        CompressionText text = calibration.text(model, base);
+        List<RankPlan> plans = plans(compressor, text, statistics, base, asked);
         for (int i = 0; i < plans.size(); i++) {
           Recipe recipe = withSize(base, asked.get(i));
           Path out = folder(model, recipe, asked.size() > 1);
@@ -174,6 +176,7 @@ final class CompressCommand implements Callable<Integer> {
                   statistics,
                   recipe,
                   plans.get(i),
+                  text,
                   new Compressor.Output(out, type, shard, overwrite),
                   output.progress());
           comparison.add(out, report, noEvaluation);
@@ -189,15 +192,13 @@ final class CompressCommand implements Callable<Integer> {
 
   private List<RankPlan> plans(
       Compressor compressor,
-      Transformer model,
+      CompressionText text,
       Statistics statistics,
       Recipe recipe,
       List<Double> asked) {
-    List<int[]> probe =
-        recipe.allocation() == AllocationRule.MEASURED ? calibration.probe(model) : List.of();
     Recipe sized = withSize(recipe, asked.getFirst());
     return compressor.plans(
-        statistics, sized, targetParameters != null ? List.of() : asked, probe, output.progress());
+        statistics, sized, targetParameters != null ? List.of() : asked, text, output.progress());
   }
 
   private Recipe recipe() {
@@ -235,7 +236,8 @@ final class CompressCommand implements Callable<Integer> {
         return rule;
       }
     }
-    throw usage("--allocation must be uniform, block-influence or measured, not " + name);
+    throw usage(
+        "--allocation must be uniform, block-influence, residual-noise or measured, not " + name);
   }
 
   private Recipe withSize(Recipe recipe, double ratio) {
@@ -292,7 +294,8 @@ final class CompressCommand implements Callable<Integer> {
     RankPlan plan;
     if (statisticsFile != null) {
       try (Statistics statistics = Statistics.open(statisticsFile)) {
-        plan = plans(compressor, model, statistics, recipe, List.of(recipe.ratio())).getFirst();
+        CompressionText text = calibration.text(model, recipe);
+        plan = plans(compressor, text, statistics, recipe, List.of(recipe.ratio())).getFirst();
       }
     } else {
       if (recipe.allocation() != AllocationRule.UNIFORM) {

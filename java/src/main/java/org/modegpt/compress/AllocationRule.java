@@ -11,5 +11,14 @@ public enum AllocationRule {
   BLOCK_INFLUENCE,
   /// Per module, by measured divergence from the dense model; see {@link MeasuredAllocation}.
   @JsonProperty("measured")
-  MEASURED
+  MEASURED,
+  /// The same with another measure: the change of a block's output relative to the residual stream,
+  /// which needs no loss and no layers but the block's own.
+  @JsonProperty("residual-noise")
+  RESIDUAL_NOISE;
+
+  /// Whether the budget is spread by {@link RemovalCurve}s that are measured on probe text.
+  public boolean byCurves() {
+    return this == MEASURED || this == RESIDUAL_NOISE;
+  }
 }

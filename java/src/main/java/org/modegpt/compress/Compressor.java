@@ -59,14 +59,11 @@ public final class Compressor {
 
   /// The ranks the recipe leads to for each ratio (or for its parameter target when `ratios` is
   /// empty); measurements that serve every ratio are made once.
-  ///
-  /// @param probe equally long sequences for {@link AllocationRule#MEASURED}; not looked at by
-  ///   other rules
   public List<RankPlan> plans(
       Statistics statistics,
       Recipe recipe,
       List<Double> ratios,
-      List<int[]> probe,
+      CompressionText text,
       Progress progress) {
     statistics.requireModel(model);
     List<Long> targets = new ArrayList<>();
@@ -76,9 +73,9 @@ public final class Compressor {
     if (ratios.isEmpty()) {
       targets.add(target(recipe));
     }
-    if (recipe.allocation() == AllocationRule.MEASURED) {
+    if (recipe.allocation().byCurves()) {
       try (MeasuredAllocation allocation =
-          new MeasuredAllocation(model, backend, statistics, recipe, probe)) {
+          new MeasuredAllocation(model, backend, statistics, recipe, text.probe())) {
         return targets.stream().map(target -> allocation.plan(target, progress)).toList();
       }
     }
@@ -129,7 +126,12 @@ public final class Compressor {
 
   /// Decomposes every block by the plan and writes the new model folder.
   public CompressionReport run(
-      Statistics statistics, Recipe recipe, RankPlan plan, Output output, Progress progress) {
+      Statistics statistics,
+      Recipe recipe,
+      RankPlan plan,
+      CompressionText text,
+      Output output,
+      Progress progress) {
     statistics.requireModel(model);
     plan.requireFit(sizes, config.layers());
     long start = System.nanoTime();
@@ -139,12 +141,19 @@ public final class Compressor {
     double[] influence = statistics.blockInfluence();
     try (ModelWriter writer = new ModelWriter(output.folder(), output.overwrite())) {
       CheckpointWriter weights = writer.tensors(tensors, output.maxShardBytes());
-      try (BlockCompressor blocks = new BlockCompressor(backend, config, recipe)) {
+      boolean refits =
+          recipe.refit().sequences() > 0
+              && PrefixRefit.suits(config)
+              && plan.parameters(sizes) < config.matrixParameters();
+      try (BlockCompressor blocks = new BlockCompressor(backend, config, recipe);
+          PrefixRefit refit =
+              refits ? new PrefixRefit(model, backend, recipe.refit(), text.calibration()) : null) {
         for (int layer = 0; layer < config.layers(); layer++) {
           Progress.checkCancelled();
           progress.update("compress", layer, config.layers(), "layer");
           LayerRanks ranks = plan.layers().get(layer);
-          CompressedBlock block = compress(blocks, statistics, layer, ranks, weights, output);
+          CompressedBlock block =
+              compress(blocks, refit, statistics, layer, ranks, weights, output);
           kept.add(new CompactConfig.Layer(block.shape(), block.weights().keySet()));
           double share = (double) sizes.parameters(ranks) / sizes.parameters();
           layers.add(
@@ -193,6 +202,7 @@ public final class Compressor {
   @SuppressWarnings("ReferenceEquality") // the same tensor is what an unchanged weight is
   private CompressedBlock compress(
       BlockCompressor blocks,
+      @Nullable PrefixRefit refit,
       Statistics statistics,
       int layer,
       LayerRanks ranks,
@@ -214,6 +224,9 @@ public final class Compressor {
           .forEach((n, t) -> sums.put(n, Residents.upload(backend, arena, t)));
       CompressedBlock block =
           blocks.compress(arena, layer, weights, LayerStatistics.of(sums), ranks);
+      if (refit != null) {
+        block = refit.next(arena, dense, block);
+      }
       block
           .weights()
           .forEach((role, tensor) -> {

@@ -1,6 +1,7 @@
 package org.modegpt.compress;
 
 import java.lang.foreign.Arena;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.EnumMap;
@@ -21,14 +22,15 @@ import org.modegpt.model.Transformer;
 import org.modegpt.model.Transformer.Residence;
 import org.modegpt.tensor.Tensor;
 
-/// Spreads the budget over the modules of all layers by what their removal does to the model's
-/// predictions on a probe text, the KL divergence from the dense model.
+/// Spreads the budget over the modules of all layers by what their removal does on a probe text: to
+/// the model's predictions (the KL divergence from the dense model) or, for {@link
+/// AllocationRule#RESIDUAL_NOISE}, to the block's own output.
 ///
 /// The first round removes 30 % of each module alone and takes the shape of its curve from the
-/// local error of its decomposition. Each later round compresses the model by the plan so far,
-/// measures every module a little above and below its own share with the rest compressed, and
-/// solves again within that range. Of all plans whose divergence was measured the best is taken.
-/// Everything is deterministic.
+/// local error of its decomposition; these curves are kept beside the statistics. Each later round
+/// compresses the model by the plan so far, measures every module a little above and below its own
+/// share with the rest compressed, and solves again within that range. Of all plans whose
+/// divergence was measured the best is taken. Everything is deterministic.
 final class MeasuredAllocation implements AutoCloseable {
   private static final double LEVEL = 0.3;
   private static final double[] SHAPE_LEVELS = {0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};
@@ -45,7 +47,8 @@ final class MeasuredAllocation implements AutoCloseable {
   private final BlockSizes sizes;
   private final BlockCompressor blocks;
   private final DivergenceProbe probe;
-  private final List<RemovalCurve> curves = new ArrayList<>();
+  private List<RemovalCurve> curves = List.of();
+  private final CurveFile.Key key;
 
   /// @param sequences probe text, equally long
   MeasuredAllocation(
@@ -61,32 +64,62 @@ final class MeasuredAllocation implements AutoCloseable {
     this.sizes = BlockSizes.of(model.config());
     this.blocks = new BlockCompressor(backend, model.config(), recipe);
     this.probe = new DivergenceProbe(model, backend, sequences);
+    this.key =
+        new CurveFile.Key(
+            statistics.metadata(),
+            recipe.allocation(),
+            recipe.queryKey(),
+            recipe.valueOutput(),
+            recipe.mlp(),
+            recipe.ridge(),
+            probe.textHash());
   }
 
   /// The ranks for `target` matrix parameters to keep. Curves of the first round serve every
   /// target.
   RankPlan plan(long target, Progress progress) {
     if (curves.isEmpty()) {
-      measureAlone(progress);
+      Path file = CurveFile.beside(statistics.path());
+      List<RemovalCurve> known = CurveFile.find(file, key);
+      curves = known != null ? known : measureAlone(progress);
+      if (known == null) {
+        CurveFile.add(file, key, curves);
+      }
     }
     double toRemove = (double) sizes.parameters() * layers() - target;
     RankPlan plan = budget(CurvePlanner.shares(curves, toRemove), target);
+    if (toRemove <= 0 || recipe.rounds() == 1) {
+      return plan.withCosts(costs(plan));
+    }
     RankPlan best = plan;
-    double least = Double.POSITIVE_INFINITY;
-    for (int round = 1; round < recipe.rounds() && toRemove > 0; round++) {
+    for (int round = 1; round < recipe.rounds(); round++) {
       double step = STEPS[Math.min(round, STEPS.length) - 1];
       List<RemovalCurve> around = new ArrayList<>();
-      double divergence = measureAround(plan, step, around, progress);
-      if (divergence < least) {
-        least = divergence;
-        best = plan;
-      }
+      best = better(best, plan.withDivergence(measureAround(plan, step, around, progress)));
       plan = budget(CurvePlanner.shares(around, toRemove), target);
     }
-    if (recipe.rounds() > 1 && toRemove > 0 && divergence(plan, progress) > least) {
-      return best;
+    best = better(best, plan.withDivergence(divergence(plan, progress)));
+    return best.withCosts(costs(best));
+  }
+
+  private static RankPlan better(RankPlan best, RankPlan measured) {
+    Double known = best.divergence();
+    boolean worse = known != null && !(measured.divergence() < known);
+    return worse ? best : measured;
+  }
+
+  /// What the curves of the first round say of every module's share.
+  private List<RankPlan.ModuleCosts> costs(RankPlan plan) {
+    List<RankPlan.ModuleCosts> costs = new ArrayList<>();
+    for (LayerRanks ranks : plan.layers()) {
+      double[] cost = new double[Module.values().length];
+      for (Module module : Module.values()) {
+        RemovalCurve curve = curves.get(costs.size() * cost.length + module.ordinal());
+        cost[module.ordinal()] = curve.cost(removed(module, ranks.of(module)));
+      }
+      costs.add(new RankPlan.ModuleCosts(cost[0], cost[1], cost[2]));
     }
-    return plan;
+    return costs;
   }
 
   private int layers() {
@@ -124,24 +157,29 @@ final class MeasuredAllocation implements AutoCloseable {
 
   // ---- first round
 
-  private void measureAlone(Progress progress) {
+  private List<RemovalCurve> measureAlone(Progress progress) {
     List<Variant> variants = new ArrayList<>();
     for (int layer = 0; layer < layers(); layer++) {
       for (Module module : Module.values()) {
         variants.add(variant(layer, null, module, rank(module, LEVEL)));
       }
     }
-    double[] divergence = probe.measure(this::dense, variants, progress);
+    double[] costs =
+        recipe.allocation() == AllocationRule.RESIDUAL_NOISE
+            ? probe.noise(this::dense, variants, progress)
+            : probe.measure(this::dense, variants, progress).variants();
+    List<RemovalCurve> alone = new ArrayList<>();
     for (int layer = 0; layer < layers(); layer++) {
       Progress.checkCancelled();
       try (Arena arena = Arena.ofShared()) {
         Map<Role, Tensor> weights = weights(dense(layer, arena));
         LayerStatistics sums = sums(layer, arena);
         for (Module module : Module.values()) {
-          curves.add(curve(layer, weights, sums, module, divergence[1 + curves.size()]));
+          alone.add(curve(layer, weights, sums, module, costs[alone.size()]));
         }
       }
     }
+    return alone;
   }
 
   private RemovalCurve curve(
@@ -191,8 +229,8 @@ final class MeasuredAllocation implements AutoCloseable {
         ranks.add(measured);
       }
     }
-    double[] divergence = probe.measure(compressed(plan), variants, progress);
-    int next = 1;
+    DivergenceProbe.Result divergence = probe.measure(compressed(plan), variants, progress);
+    int next = 0;
     int index = 0;
     for (int layer = 0; layer < layers(); layer++) {
       for (Module module : Module.values()) {
@@ -201,7 +239,7 @@ final class MeasuredAllocation implements AutoCloseable {
         points.add(new RemovalCurve.Point(own, 0));
         for (int rank : ranks.get(index++)) {
           double removed = removed(module, rank);
-          double change = divergence[next++] - divergence[0];
+          double change = divergence.variants()[next++] - divergence.base();
           // Noise must not make removing more look like a gain, nor keeping more like a loss.
           double cost = removed < own ? Math.min(0, change) : Math.max(0, change);
           points.add(new RemovalCurve.Point(removed, cost));
@@ -210,11 +248,11 @@ final class MeasuredAllocation implements AutoCloseable {
         result.add(new RemovalCurve(parameters(module), points));
       }
     }
-    return divergence[0];
+    return divergence.base();
   }
 
   private double divergence(RankPlan plan, Progress progress) {
-    return probe.measure(compressed(plan), List.of(), progress)[0];
+    return probe.measure(compressed(plan), List.of(), progress).base();
   }
 
   private DivergenceProbe.Blocks compressed(RankPlan plan) {

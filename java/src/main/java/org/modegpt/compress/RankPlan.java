@@ -2,14 +2,37 @@ package org.modegpt.compress;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 
 /// The ranks of every block, before any work is done: what `--dry-run` prints and what a run
 /// follows.
-public record RankPlan(List<LayerRanks> layers) {
+///
+/// @param costs per block what removal curves predict each module's share to cost alone, in nats
+///   per token (residual noise for curves of that source); null without curves
+/// @param divergence of a model with these ranks from the dense one on the probe text, in nats per
+///   token; null when it was not measured
+public record RankPlan(
+    List<LayerRanks> layers, @Nullable List<ModuleCosts> costs, @Nullable Double divergence) {
 
   public RankPlan {
     layers = List.copyOf(layers);
+    costs = costs == null ? null : List.copyOf(costs);
+  }
+
+  /// What removing each module's share of one block costs.
+  public record ModuleCosts(double queryKey, double valueOutput, double mlp) {}
+
+  RankPlan(List<LayerRanks> layers) {
+    this(layers, null, null);
+  }
+
+  RankPlan withCosts(List<ModuleCosts> value) {
+    return new RankPlan(layers, value, divergence);
+  }
+
+  RankPlan withDivergence(double value) {
+    return new RankPlan(layers, costs, value);
   }
 
   /// One line of the rank table; `kept` is the share of the block's matrix parameters.

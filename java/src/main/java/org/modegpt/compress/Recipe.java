@@ -15,6 +15,8 @@ import org.modegpt.UserException;
 /// @param ridge of the MLP's leverage scores, relative to the mean of diag(C_H)
 /// @param rounds measurements of {@link AllocationRule#MEASURED}: 1 on the dense model, then each
 ///   on the model the round before would make
+/// @param probe text that {@link AllocationRule#MEASURED} measures on
+/// @param refit of the matrices that write to the residual stream, along the compressed model
 /// @param multipleOf MLP widths and head ranks are multiples of this, or full
 /// @param seed of everything random, which is the choice of calibration sequences
 public record Recipe(
@@ -29,6 +31,8 @@ public record Recipe(
     ValueOutputRule valueOutput,
     MlpRule mlp,
     int rounds,
+    Probe probe,
+    Refit refit,
     int multipleOf,
     Calibration calibration,
     long seed) {
@@ -38,6 +42,31 @@ public record Recipe(
     public Calibration {
       require(sequences > 0, "calibration.sequences must be positive, not " + sequences);
       require(length > 1, "calibration.length must be at least 2, not " + length);
+    }
+  }
+
+  /// Held-back calibration text: how many sequences of how many tokens at most.
+  public record Probe(int sequences, int length) {
+    public Probe {
+      require(sequences > 0, "probe.sequences must be positive, not " + sequences);
+      require(length > 1, "probe.length must be at least 2, not " + length);
+    }
+  }
+
+  /// How {@link PrefixRefit} fits.
+  ///
+  /// @param sequences of the calibration text; 0 for no refit
+  /// @param strength share of the residual stream's drift that refits make good, in `[0, 1]`
+  /// @param ridge towards the decomposition's own matrix, relative to the mean of diag(ZᵀZ)
+  public record Refit(int sequences, double strength, double ridge) {
+    static final Refit NONE = new Refit(0, 1, 1e-3);
+
+    public Refit {
+      require(sequences >= 0, "refit.sequences must not be negative, but is " + sequences);
+      require(
+          strength >= 0 && strength <= 1,
+          "refit.strength must be between 0 and 1, not " + strength);
+      require(ridge > 0 && Double.isFinite(ridge), "refit.ridge must be positive, not " + ridge);
     }
   }
 
@@ -57,6 +86,8 @@ public record Recipe(
           ValueOutputRule.PUBLISHED,
           MlpRule.LEVERAGE,
           1,
+          new Probe(1, 1024),
+          Refit.NONE,
           1,
           new Calibration(128, 2048),
           0);
@@ -78,6 +109,8 @@ public record Recipe(
           ValueOutputRule.HEAD_OUTPUT,
           MlpRule.BRAIN_SURGEON,
           2,
+          new Probe(1, 1024),
+          Refit.NONE,
           1,
           new Calibration(128, 2048),
           0);
@@ -94,6 +127,8 @@ public record Recipe(
     require(valueOutput != null, "value_output must not be null");
     require(mlp != null, "mlp must not be null");
     require(rounds >= 1 && rounds <= 10, "rounds must be 1 to 10, not " + rounds);
+    require(probe != null, "probe must not be null");
+    require(refit != null, "refit must not be null");
     require(calibration != null, "calibration must not be null");
     require(
         ratio >= 0 && ratio <= MAX_RATIO,

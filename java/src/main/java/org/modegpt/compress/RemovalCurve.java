@@ -53,6 +53,19 @@ record RemovalCurve(long parameters, List<Point> points) {
     return segments;
   }
 
+  /// The cost of removing a share, on the hull; beyond the last point its slope goes on.
+  double cost(double removed) {
+    double cost = points.getFirst().cost();
+    for (Segment segment : segments()) {
+      boolean last = segment.removed() + segment.length() >= points.getLast().removed();
+      double within = removed - segment.removed();
+      if (within > 0) {
+        cost += (last ? within : Math.min(within, segment.length())) * segment.slope() * parameters;
+      }
+    }
+    return cost;
+  }
+
   private static double slope(Point a, Point b) {
     return (b.cost() - a.cost()) / (b.removed() - a.removed());
   }

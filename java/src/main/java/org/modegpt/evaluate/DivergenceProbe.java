@@ -1,7 +1,11 @@
 package org.modegpt.evaluate;
 
 import java.lang.foreign.Arena;
+import java.nio.ByteBuffer;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.function.Function;
 import org.modegpt.Progress;
@@ -82,12 +86,49 @@ public final class DivergenceProbe implements AutoCloseable {
     }
   }
 
-  /// The divergence of the base and of every variant: `[1 + variants]`, the base first.
+  /// The mean divergence of the base, and of every variant.
+  public record Result(double base, double[] variants) {}
+
+  /// The change of the residual stream behind a variant's block, relative to the stream there: the
+  /// mean over tokens of `‖x' − x‖² / ‖x‖²`, per variant. Only the variant's own block is run.
+  ///
+  /// @param base blocks of the dense model; variants must be ordered by layer
+  public double[] noise(Blocks base, List<Variant> variants, Progress progress) {
+    int layers = model.config().layers();
+    double[] result = new double[variants.size()];
+    int next = 0;
+    try (Arena call = Arena.ofShared()) {
+      Tensor before = copy(embedded, call);
+      Tensor after = copy(embedded, call);
+      Tensor changed = copy(embedded, call);
+      for (int layer = 0; layer < layers; layer++) {
+        try (Arena block = Arena.ofShared()) {
+          run(base.load(layer, block), after);
+        }
+        while (next < result.length && variants.get(next).layer() == layer) {
+          Progress.checkCancelled();
+          try (Arena block = Arena.ofShared()) {
+            backend.copy(before, changed);
+            run(variants.get(next).block().apply(block), changed);
+            Tensor sums = Residents.zeros(backend, block, 1, 3);
+            backend.blockInfluence(after, changed, sums);
+            double[] sum = Residents.doubles(backend, sums);
+            result[next++] = sum[1] / sum[2];
+          }
+          progress.update("probe", next, result.length, "block");
+        }
+        backend.copy(after, before);
+      }
+    }
+    return result;
+  }
+
+  /// The divergence of the base and of every variant.
   ///
   /// @param base blocks of the base model; variants must be ordered by layer
-  public double[] measure(Blocks base, List<Variant> variants, Progress progress) {
+  public Result measure(Blocks base, List<Variant> variants, Progress progress) {
     int layers = model.config().layers();
-    double[] result = new double[1 + variants.size()];
+    double[] result = new double[variants.size()];
     try (Arena call = Arena.ofShared()) {
       Tensor baseStream = copy(embedded, call);
       List<Tensor> streams = new ArrayList<>();
@@ -118,12 +159,28 @@ public final class DivergenceProbe implements AutoCloseable {
           progress.update("probe", ++work, total, "block");
         }
       }
-      result[0] = divergence(baseStream);
       for (int v = 0; v < variants.size(); v++) {
-        result[1 + v] = divergence(streams.get(v));
+        result[v] = divergence(streams.get(v));
+      }
+      return new Result(divergence(baseStream), result);
+    }
+  }
+
+  /// SHA-256 of the probe's tokens.
+  public String textHash() {
+    ByteBuffer bytes = ByteBuffer.allocate(4 * tokens * sequences.size());
+    int at = 0;
+    for (int[] sequence : sequences) {
+      for (int id : sequence) {
+        bytes.putInt(at, id);
+        at += 4;
       }
     }
-    return result;
+    try {
+      return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes.array()));
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every Java platform has SHA-256", e);
+    }
   }
 
   private Tensor stream() {

@@ -38,6 +38,21 @@ public final class BlockForward implements AutoCloseable {
     block(w, x, positions, k, v, (q, out) -> backend.attention(q, k, v, shape, out), tap);
   }
 
+  /// The first half of {@link #run} where the MLP follows attention: adds the output of attention
+  /// to the stream.
+  public void attention(BlockWeights w, Tensor x, Tensor positions, int batch, BlockTap tap) {
+    long tokens = x.rows() / batch;
+    AttentionShape shape = shape(w, batch, tokens, tokens, tokens);
+    Tensor k = newKeys(w, x.rows());
+    Tensor v = newValues(w, x.rows());
+    attention(w, x, positions, k, v, (q, out) -> backend.attention(q, k, v, shape, out), tap);
+  }
+
+  /// The second half of {@link #run}: adds the output of the MLP to the stream.
+  public void mlp(BlockWeights w, Tensor x, BlockTap tap) {
+    mlp(w, x, normed(w, Role.MLP_NORM, Buffer.NORM, x), tap);
+  }
+
   /// The next tokens of one sequence whose earlier keys and values are in the cache, in place.
   void runCached(BlockWeights w, Tensor x, Tensor positions, KvCache cache, int layer) {
     long from = cache.length();
@@ -130,7 +145,7 @@ public final class BlockForward implements AutoCloseable {
       mlp(w, x, mlpInput, tap);
     } else {
       attention(w, x, positions, newKeys, newValues, attend, tap);
-      mlp(w, x, normed(w, Role.MLP_NORM, Buffer.NORM, x), tap);
+      mlp(w, x, tap);
     }
   }
 

@@ -53,7 +53,12 @@ class CompressorTest {
       Compressor compressor = new Compressor(model, backend);
       RankPlan plan =
           compressor
-              .plans(sums, recipe, List.of(recipe.ratio()), List.of(ids), Progress.SILENT)
+              .plans(
+                  sums,
+                  recipe,
+                  List.of(recipe.ratio()),
+                  new CompressionText(List.of(ids), List.of(ids)),
+                  Progress.SILENT)
               .getFirst();
       Path out = folder.resolve(name);
       CompressionReport report =
@@ -61,6 +66,7 @@ class CompressorTest {
               sums,
               recipe,
               plan,
+              new CompressionText(List.of(ids), List.of(ids)),
               new Compressor.Output(out, null, CheckpointWriter.DEFAULT_SHARD_BYTES, false),
               Progress.SILENT);
       assertThat(report.reachedRatio())

@@ -11,6 +11,7 @@ import org.modegpt.Modegpt;
 import org.modegpt.Progress;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.compress.CompressionReport;
+import org.modegpt.compress.CompressionText;
 import org.modegpt.compress.Recipe;
 
 /// A program that embeds the engine: calibrates a model once and makes several smaller ones side by side.
@@ -41,7 +42,11 @@ public final class SeveralRatios {
           running.add(
               pool.submit(() ->
                   engine.compress(
-                      statistics, Recipe.PAPER.withRatio(ratio), List.of(), out, progress)));
+                      statistics,
+                      Recipe.PAPER.withRatio(ratio),
+                      CompressionText.NONE,
+                      out,
+                      progress)));
         }
         List<CompressionReport> reports = new ArrayList<>();
         for (Future<CompressionReport> run : running) {
