@@ -191,6 +191,14 @@ public record Recipe(
     return with("rounds", value);
   }
 
+  public Recipe withProbe(Probe value) {
+    return with("probe", value);
+  }
+
+  public Recipe withRefit(Refit value) {
+    return with("refit", value);
+  }
+
   public Recipe withMultipleOf(int value) {
     return with("multiple_of", value);
   }
@@ -203,7 +211,7 @@ public record Recipe(
     return with("seed", value);
   }
 
-  private Recipe with(String key, @Nullable Object value) {
+  Recipe with(String key, @Nullable Object value) {
     return Json.edited(this, key, value, Recipe.class);
   }
 

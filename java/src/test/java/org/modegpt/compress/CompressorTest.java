@@ -159,6 +159,29 @@ class CompressorTest {
     assertThat(measured).isLessThan(paper);
   }
 
+  @Test
+  void refitsBringTheModelNearerToTheDenseOne() {
+    float[] dense = logits(TestData.model("stories260K"));
+    Recipe plain = Recipe.PAPER.withRatio(0.4);
+    Recipe refitted = plain.withRefit(new Recipe.Refit(1, 1, 1e-3));
+    double before = distance(dense, logits(compress(plain, "plain")));
+    double after = distance(dense, logits(compress(refitted, "refitted")));
+    assertThat(after).isLessThan(0.8 * before);
+  }
+
+  @Test
+  void curvesServeLaterRatiosUnlessTheyAreOfOtherText() throws IOException {
+    Path file = CurveFile.beside(statistics);
+    Recipe noise = Recipe.DEFAULT.withAllocation(AllocationRule.RESIDUAL_NOISE).withRounds(1);
+    compress(noise.withRatio(0.2), "first");
+    String once = Files.readString(file);
+    assertThat(once).contains("residual-noise");
+    compress(noise.withRatio(0.4), "second");
+    assertThat(file).content().isEqualTo(once);
+    compress(noise.withRatio(0.4).with("mlp", "leverage"), "other");
+    assertThat(file).content().isNotEqualTo(once).contains("leverage");
+  }
+
   private static double distance(float[] a, float[] b) {
     double sum = 0;
     for (int i = 0; i < a.length; i++) {
