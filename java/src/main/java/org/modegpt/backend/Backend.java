@@ -25,6 +25,19 @@ public interface Backend extends AutoCloseable {
   /// Whether host tensors can be passed to every operation (true on CPU back-ends).
   boolean unifiedMemory();
 
+  /// The dtype that products read their left side in: {@link #rmsNorm}, {@link #attention} and
+  /// {@link #gatedActivation} write it besides F32, and {@link #linear}, {@link #gram} and {@link
+  /// #headGram} read it. What only products read is best kept in it.
+  default DType operandType() {
+    return DType.F32;
+  }
+
+  /// Rows that go through a block at once for full speed: enough for large products, little enough
+  /// for caches and scratch memory.
+  default int passRows() {
+    return 2048;
+  }
+
   /// Uninitialised memory of this device that lives as long as `arena`.
   Tensor allocate(Arena arena, DType dtype, long rows, long cols);
 

@@ -23,7 +23,7 @@ public final class Backends {
   /// In the order of preference of `auto`.
   private static final List<Provider> PROVIDERS =
       List.of(
-          new Provider("cuda", threads -> cuda()),
+          new Provider("cuda", _ -> cuda(0)),
           new Provider("cpu", threads -> cpu(threads, Settings.get("isa"))),
           new Provider("reference", threads -> new CheckedBackend(new ReferenceBackend())));
 
@@ -87,23 +87,40 @@ public final class Backends {
       return null;
     }
     if (!gemm.equals("bf16")) {
-      throw new UserException("MODEGPT_GEMM (-Dmodegpt.gemm) is '" + gemm + "': want f32 or bf16");
+      throw new UserException(
+          "MODEGPT_GEMM (-Dmodegpt.gemm) is '" + gemm + "': on a CPU want f32 or bf16");
     }
     return OneDnn.load(threads);
   }
 
-  private static Backend cuda() {
-    throw new BackendException("this build has no CUDA back-end");
+  private static Backend cuda(int device) {
+    Kernels kernels = NativeLibrary.open("modegpt_cuda", Kernels::open);
+    String gemm = Settings.get("gemm");
+    CudaBackend.Products products =
+        switch (gemm == null ? "tf32" : gemm) {
+          case "f32" -> CudaBackend.Products.F32;
+          case "tf32" -> CudaBackend.Products.TF32;
+          case "bf16" -> CudaBackend.Products.BF16;
+          default ->
+              throw new UserException(
+                  "MODEGPT_GEMM (-Dmodegpt.gemm) is '" + gemm + "': want f32, tf32 or bf16");
+        };
+    return new CheckedBackend(
+        new CudaBackend(kernels, CudaLibraries.load(), device, products));
   }
 
   private static Provider provider(String name) {
+    if (name.matches("cuda:\\d{1,4}")) {
+      int device = Integer.parseInt(name.substring("cuda:".length()));
+      return new Provider(name, _ -> cuda(device));
+    }
     for (Provider provider : PROVIDERS) {
       if (provider.name().equals(name)) {
         return provider;
       }
     }
     throw new UserException(
-        "unknown device '" + name + "': choose one of auto, cpu, cuda, reference");
+        "unknown device '" + name + "': choose one of auto, cpu, cuda, cuda:N, reference");
   }
 
   private static int threads(int asked) {

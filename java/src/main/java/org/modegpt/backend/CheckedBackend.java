@@ -62,6 +62,16 @@ final class CheckedBackend implements Backend {
   }
 
   @Override
+  public DType operandType() {
+    return inner.operandType();
+  }
+
+  @Override
+  public int passRows() {
+    return inner.passRows();
+  }
+
+  @Override
   public Tensor allocate(Arena arena, DType dtype, long rows, long cols) {
     Objects.requireNonNull(arena, "arena");
     Objects.requireNonNull(dtype, "dtype");
@@ -153,7 +163,7 @@ final class CheckedBackend implements Backend {
   public void rmsNorm(Tensor x, @Nullable Tensor weight, float eps, Tensor y) {
     try (Check c = enter("rmsNorm")) {
       c.input("x", x, F32);
-      c.input("y", y, x.rows(), x.cols(), F32);
+      c.input("y", y, x.rows(), x.cols(), F32, inner.operandType());
       c.optionalVector("weight", weight, x.cols());
       c.that(eps >= 0 && Float.isFinite(eps), () -> "eps is " + eps);
       c.outputInPlace("y", y, x);
@@ -167,7 +177,7 @@ final class CheckedBackend implements Backend {
       Tensor x, @Nullable Tensor weight, @Nullable Tensor bias, float eps, Tensor y) {
     try (Check c = enter("layerNorm")) {
       c.input("x", x, F32);
-      c.input("y", y, x.rows(), x.cols(), F32);
+      c.input("y", y, x.rows(), x.cols(), F32, inner.operandType());
       c.optionalVector("weight", weight, x.cols());
       c.optionalVector("bias", bias, x.cols());
       c.that(eps >= 0 && Float.isFinite(eps), () -> "eps is " + eps);
@@ -203,7 +213,7 @@ final class CheckedBackend implements Backend {
       c.input("q", q, F32);
       c.input("k", k, F32);
       c.input("v", v, F32);
-      c.input("out", out, F32);
+      c.input("out", out, F32, inner.operandType());
       c.that(shape != null, "shape is null");
       checkAttention(c, q, k, v, shape, out);
       c.output("out", out, q, k, v);
@@ -252,7 +262,7 @@ final class CheckedBackend implements Backend {
     try (Check c = enter("gatedActivation")) {
       c.input("gate", gate, F32);
       c.input("up", up, gate.rows(), gate.cols(), F32);
-      c.input("y", y, gate.rows(), gate.cols(), F32);
+      c.input("y", y, gate.rows(), gate.cols(), F32, inner.operandType());
       c.that(activation != null, "activation is null");
       c.outputInPlace("y", y, gate, up);
       inner.gatedActivation(gate, up, activation, y);
@@ -331,7 +341,7 @@ final class CheckedBackend implements Backend {
   @Override
   public void gram(Tensor x, Tensor c) {
     try (Check check = enter("gram")) {
-      check.input("x", x, F32);
+      check.input("x", x, F32, inner.operandType());
       check.input("c", c, x.cols(), x.cols(), F64);
       check.output("c", c, x);
       inner.gram(x, c);
@@ -353,7 +363,7 @@ final class CheckedBackend implements Backend {
   @Override
   public void headGram(Tensor x, int heads, Tensor c) {
     try (Check check = enter("headGram")) {
-      check.input("x", x, F32);
+      check.input("x", x, F32, inner.operandType());
       check.that(
           heads > 0 && x.cols() % heads == 0,
           () -> x.cols() + " columns are not " + heads + " heads");
@@ -410,7 +420,7 @@ final class CheckedBackend implements Backend {
   @Override
   public void linear(Tensor x, Tensor w, @Nullable Tensor bias, Tensor y) {
     try (Check c = enter("linear")) {
-      c.input("x", x, F32);
+      c.input("x", x, F32, inner.operandType());
       c.input("w", w, Check.WEIGHT);
       c.shape("w", w, w.rows(), x.cols());
       c.optionalVector("bias", bias, w.rows());

@@ -55,6 +55,24 @@ final class Downcalls {
     }
   }
 
+  /// Opens a library that the dynamic linker finds by its name, such as `libcublas.so.13`.
+  ///
+  /// @throws BackendException when it finds none
+  static SymbolLookup openByName(String name) {
+    try {
+      return restricted(() -> SymbolLookup.libraryLookup(name, Arena.global()));
+    } catch (IllegalArgumentException e) {
+      throw new BackendException("the system has no " + name, e);
+    }
+  }
+
+  /// A segment of size zero at an address that is not the JDK's to read; `free` runs when `arena`
+  /// is closed.
+  static MemorySegment owned(long address, Arena arena, Runnable free) {
+    return restricted(
+        () -> MemorySegment.ofAddress(address).reinterpret(0, arena, _ -> free.run()));
+  }
+
   /// The JDK does not show the reason of a failed dlopen, so ask again.
   private static String whyNot(Path library) {
     SymbolLookup libc = libc();

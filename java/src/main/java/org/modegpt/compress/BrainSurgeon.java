@@ -5,7 +5,11 @@ import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import java.util.function.IntPredicate;
+import java.util.function.IntUnaryOperator;
+import java.util.stream.IntStream;
 import org.modegpt.backend.Backend;
+import org.modegpt.model.Residents;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
@@ -16,9 +20,12 @@ import org.modegpt.tensor.Tensor;
 ///
 /// Only the norms of w_i matter, so `K = W Wᵀ` is carried in place of W. Eliminations are gathered
 /// in panels: within one, columns of P and K are brought up to date when they are needed; at its
-/// end both matrices are updated by one product each and shrink to the units left.
+/// end both matrices are updated by products.
 final class BrainSurgeon {
   private static final int PANEL = 64;
+
+  /// Both matrices shrink to the units left when those are at most this share.
+  private static final double COMPACT = 0.9;
 
   private final Backend backend;
 
@@ -47,62 +54,72 @@ final class BrainSurgeon {
     }
   }
 
-  /// @param inverse `P`, F64 `[f, f]` in full, host memory; destroyed
-  /// @param outer `K = W Wᵀ`, F64 `[f, f]` in full, host memory; destroyed
+  /// @param inverse `P`, F64 `[f, f]` in full, on the back-end's device; destroyed
+  /// @param outer `K = W Wᵀ`, F64 `[f, f]` in full, on the back-end's device; destroyed
   /// @param count how many units leave
   Order eliminate(Tensor inverse, Tensor outer, int count) {
-    int n = Math.toIntExact(inverse.rows());
-    int[] units = new int[n];
+    int[] units = new int[Math.toIntExact(inverse.rows())];
     Arrays.setAll(units, i -> i);
     int[] order = new int[count];
     double[] cost = new double[count];
-    Tensor p = inverse;
-    Tensor k = outer;
-    double sum = 0;
-    int done = 0;
-    while (done < count) {
-      Panel panel = new Panel(p, k);
-      int steps = Math.min(PANEL, count - done);
-      for (int s = 0; s < steps; s++) {
-        int pivot = panel.cheapest();
-        sum += panel.costOf(pivot);
-        order[done] = units[pivot];
-        cost[done++] = sum;
-        panel.eliminate(pivot);
+    boolean[] gone = new boolean[units.length];
+    Arena memory = Arena.ofShared();
+    try {
+      Tensor p = inverse;
+      Tensor k = outer;
+      double sum = 0;
+      int done = 0;
+      while (done < count) {
+        Panel panel = new Panel(p, k, gone);
+        int steps = Math.min(PANEL, count - done);
+        for (int s = 0; s < steps; s++) {
+          int pivot = panel.cheapest();
+          sum += panel.costOf(pivot);
+          order[done] = units[pivot];
+          cost[done++] = sum;
+          panel.eliminate(pivot);
+        }
+        panel.update();
+        int[] left = IntStream.range(0, units.length).filter(toGone(gone).negate()).toArray();
+        if (left.length <= COMPACT * units.length && done < count) {
+          Arena next = Arena.ofShared();
+          p = compact(p, next, left);
+          k = compact(k, next, left);
+          backend.sync();
+          memory.close();
+          memory = next;
+          units = IntStream.of(left).map(toUnit(units)).toArray();
+          gone = new boolean[left.length];
+        }
       }
-      int[] left = panel.left();
-      try (Arena arena = Arena.ofShared()) {
-        panel.update(arena, p, k);
-      }
-      p = compact(p, left);
-      k = compact(k, left);
-      units = Arrays.stream(left).map(toUnit(units)).toArray();
+      backend.sync();
+    } finally {
+      memory.close();
     }
     return new Order(order, cost);
   }
 
-  private static java.util.function.IntUnaryOperator toUnit(int... units) {
+  private static IntPredicate toGone(boolean[] gone) {
+    return i -> gone[i];
+  }
+
+  private static IntUnaryOperator toUnit(int... units) {
     return i -> units[i];
   }
 
-  /// Moves the rows and columns of `left` to the front, in place, and returns the view of them.
-  private static Tensor compact(Tensor square, int... left) {
-    double[] row = new double[Math.toIntExact(square.cols())];
-    double[] kept = new double[left.length];
-    for (int i = 0; i < left.length; i++) {
-      read(square, left[i], row);
-      for (int j = 0; j < left.length; j++) {
-        kept[j] = row[left[j]];
-      }
-      MemorySegment.copy(
-          kept, 0, square.data(), JAVA_DOUBLE_UNALIGNED, i * square.stride() * 8, kept.length);
+  /// The rows and columns of `left` of a symmetric matrix, in `memory`.
+  private Tensor compact(Tensor square, Arena memory, int... left) {
+    try (Arena call = Arena.ofShared()) {
+      Tensor index = Residents.ints(backend, call, left);
+      Tensor columns = backend.allocate(call, DType.F64, square.rows(), left.length);
+      backend.gatherColumns(square, index, columns);
+      Tensor rows = backend.allocate(call, DType.F64, left.length, square.rows());
+      backend.transpose(columns, rows);
+      Tensor result = backend.allocate(memory, DType.F64, left.length, left.length);
+      backend.gatherColumns(rows, index, result);
+      backend.sync();
+      return result;
     }
-    return new Tensor(DType.F64, left.length, left.length, square.stride(), square.data(), false);
-  }
-
-  private static void read(Tensor square, int index, double... row) {
-    MemorySegment.copy(
-        square.data(), JAVA_DOUBLE_UNALIGNED, index * square.stride() * 8, row, 0, row.length);
   }
 
   /// Eliminations that P and K do not contain yet. Step s keeps `a_s = P e_i / P_ii`, the column
@@ -120,19 +137,26 @@ final class BrainSurgeon {
     private final double[][] c = new double[PANEL][];
     private int steps;
 
-    Panel(Tensor p, Tensor k) {
+    Panel(Tensor p, Tensor k, boolean[] gone) {
       this.p = p;
       this.k = k;
       this.n = Math.toIntExact(p.rows());
       this.diagonalP = diagonal(p);
       this.diagonalK = diagonal(k);
-      this.gone = new boolean[n];
+      this.gone = gone;
     }
 
-    private static double[] diagonal(Tensor square) {
-      double[] diagonal = new double[Math.toIntExact(square.rows())];
-      Arrays.setAll(diagonal, i -> square.get(i, i));
-      return diagonal;
+    /// Consecutive elements of the diagonal are one row and one column apart.
+    private double[] diagonal(Tensor square) {
+      Tensor view =
+          new Tensor(
+              square.dtype(),
+              square.rows(),
+              1,
+              square.stride() + 1,
+              square.data(),
+              square.onDevice());
+      return Residents.doubles(backend, view);
     }
 
     double costOf(int i) {
@@ -150,10 +174,8 @@ final class BrainSurgeon {
     }
 
     void eliminate(int i) {
-      double[] column = new double[n];
-      double[] outer = new double[n];
-      read(p, i, column);
-      read(k, i, outer);
+      double[] column = Residents.doubles(backend, p.rows(i, i + 1L));
+      double[] outer = Residents.doubles(backend, k.rows(i, i + 1L));
       for (int s = 0; s < steps; s++) {
         subtract(column, a[s], u[s][i]);
         subtract(outer, a[s], kappa[s][i]);
@@ -177,17 +199,15 @@ final class BrainSurgeon {
       gone[i] = true;
     }
 
-    int[] left() {
-      return java.util.stream.IntStream.range(0, n).filter(i -> !gone[i]).toArray();
-    }
-
     /// `P −= A Uᵀ`, `K −= A Κᵀ + C Aᵀ`.
-    void update(Arena arena, Tensor p, Tensor k) {
-      Tensor left = rows(arena, a);
-      backend.gemm(true, false, -1, left, rows(arena, u), 1, p);
-      backend.gemm(true, false, -1, left, rows(arena, kappa), 1, k);
-      backend.gemm(true, false, -1, rows(arena, c), left, 1, k);
-      backend.sync();
+    void update() {
+      try (Arena arena = Arena.ofShared()) {
+        Tensor left = rows(arena, a);
+        backend.gemm(true, false, -1, left, rows(arena, u), 1, p);
+        backend.gemm(true, false, -1, left, rows(arena, kappa), 1, k);
+        backend.gemm(true, false, -1, rows(arena, c), left, 1, k);
+        backend.sync();
+      }
     }
 
     private Tensor rows(Arena arena, double[]... values) {
@@ -195,7 +215,7 @@ final class BrainSurgeon {
       for (int s = 0; s < steps; s++) {
         MemorySegment.copy(values[s], 0, tensor.data(), JAVA_DOUBLE_UNALIGNED, (long) s * n * 8, n);
       }
-      return tensor;
+      return Residents.upload(backend, arena, tensor);
     }
   }
 

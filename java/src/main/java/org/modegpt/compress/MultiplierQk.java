@@ -95,7 +95,9 @@ record MultiplierQk(double ridge) implements Decomposition {
     Tensor kept = workspace.kept(arena, weight, rows);
     Tensor host;
     try (Arena copy = Arena.ofConfined()) {
-      Tensor source = Residents.download(workspace.backend, copy, kept);
+      Tensor single = workspace.backend.allocate(copy, DType.F32, kept.rows(), kept.cols());
+      workspace.backend.cast(kept, single);
+      Tensor source = Residents.download(workspace.backend, copy, single);
       host =
           Tensor.allocate(
               arena, DType.F32, bias ? rows.length : kept.rows(), bias ? 1 : kept.cols());

@@ -100,15 +100,9 @@ final class NystromMlp implements Decomposition {
     Tensor inverse = workspace.product(factor, true, factor, false);
     Tensor down = workspace.doubles(weights.get(Role.DOWN));
     Tensor outer = workspace.product(down, true, down, false);
-    try (Arena arena = Arena.ofShared()) {
-      BrainSurgeon surgeon = new BrainSurgeon(backend);
-      BrainSurgeon.Order found =
-          surgeon.eliminate(
-              Residents.download(backend, arena, inverse),
-              Residents.download(backend, arena, outer),
-              Math.toIntExact(f) - 1);
-      order = found.withLast(Math.toIntExact(f));
-    }
+    BrainSurgeon.Order found =
+        new BrainSurgeon(backend).eliminate(inverse, outer, Math.toIntExact(f) - 1);
+    order = found.withLast(Math.toIntExact(f));
     return order;
   }
 

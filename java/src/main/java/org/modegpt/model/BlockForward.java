@@ -5,6 +5,7 @@ import org.modegpt.backend.AttentionShape;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.Design.QkNorm;
 import org.modegpt.model.Scratch.Buffer;
+import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
 /// The arithmetic of one decoder block: attention with grouped queries, then an MLP, each
@@ -12,6 +13,9 @@ import org.modegpt.tensor.Tensor;
 /// embedding, gate and biases follows from the {@link Design} and the weights. One serial stream,
 /// like the back-end it runs on.
 public final class BlockForward implements AutoCloseable {
+  /// From so many rows on products are bound by arithmetic, not by reading weights.
+  private static final int MANY_ROWS = 64;
+
   private final Backend backend;
   private final ModelConfig config;
   private final Design design;
@@ -178,7 +182,8 @@ public final class BlockForward implements AutoCloseable {
       backend.rope(newKeys, positions, frequencies, config.kvHeads());
     }
     tap.rotatedQueriesAndKeys(q, newKeys);
-    Tensor heads = scratch.get(Buffer.HEADS, rows, (long) config.heads() * w.shape().voDim());
+    long width = (long) config.heads() * w.shape().voDim();
+    Tensor heads = scratch.get(Buffer.HEADS, operandType(rows), rows, width);
     attend.run(q, heads);
     tap.headOutputs(heads);
     Tensor output = scratch.get(Buffer.OUTPUT, rows, x.cols());
@@ -194,7 +199,11 @@ public final class BlockForward implements AutoCloseable {
     if (design.gated()) {
       Tensor gate = scratch.get(Buffer.GATE, rows, w.shape().mlpWidth());
       backend.linear(input, w.get(Role.GATE), w.optional(Role.GATE_BIAS), gate);
-      backend.gatedActivation(gate, inner, design.activation(), inner);
+      Tensor up = inner;
+      if (operandType(rows) != up.dtype()) {
+        inner = scratch.get(Buffer.INNER, operandType(rows), rows, w.shape().mlpWidth());
+      }
+      backend.gatedActivation(gate, up, design.activation(), inner);
     } else {
       backend.activation(inner, design.activation());
     }
@@ -211,10 +220,17 @@ public final class BlockForward implements AutoCloseable {
     if (!design.norms().contains(norm)) {
       return x;
     }
-    Tensor y = scratch.get(buffer, x.rows(), x.cols());
+    boolean operand = buffer != Buffer.OUTPUT_NORM;
+    DType dtype = operand ? operandType(x.rows()) : DType.F32;
+    Tensor y = scratch.get(buffer, dtype, x.rows(), x.cols());
     Tensor bias = design.layerNorm() ? w.get(norm.shift()) : null;
     norms.apply(x, w.get(norm), bias, y);
     return y;
+  }
+
+  /// The dtype of what only products read.
+  private DType operandType(long rows) {
+    return rows < MANY_ROWS ? DType.F32 : backend.operandType();
   }
 
   @Override

@@ -7,7 +7,7 @@ import org.modegpt.backend.Backend;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// Reused F32 buffers of a forward pass, one per purpose, grown when a larger one is asked for.
+/// Reused buffers of a forward pass, one per purpose, grown when a larger one is asked for.
 /// Tensors handed out are borrowed until the same buffer is asked for again.
 final class Scratch implements AutoCloseable {
 
@@ -24,6 +24,7 @@ final class Scratch implements AutoCloseable {
     OUTPUT,
     GATE,
     UP,
+    INNER,
     LOGITS
   }
 
@@ -36,17 +37,23 @@ final class Scratch implements AutoCloseable {
     this.backend = backend;
   }
 
-  /// A contiguous `[rows, cols]` view; contents are undefined.
+  /// A contiguous F32 `[rows, cols]` view; contents are undefined.
   Tensor get(Buffer buffer, long rows, long cols) {
+    return get(buffer, DType.F32, rows, cols);
+  }
+
+  Tensor get(Buffer buffer, DType dtype, long rows, long cols) {
     long elements = Math.multiplyExact(rows, cols);
     Held current = held.get(buffer);
-    if (current == null || current.tensor.cols() < elements) {
+    if (current == null
+        || current.tensor.dtype() != dtype
+        || current.tensor.cols() < elements) {
       if (current != null) {
         backend.sync();
         current.arena.close();
       }
       Arena arena = Arena.ofShared();
-      current = new Held(arena, backend.allocate(arena, DType.F32, 1, Math.max(elements, 1)));
+      current = new Held(arena, backend.allocate(arena, dtype, 1, Math.max(elements, 1)));
       held.put(buffer, current);
     }
     return current.tensor.columns(0, elements).reshape(rows, cols);

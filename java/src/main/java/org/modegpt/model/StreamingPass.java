@@ -14,10 +14,6 @@ import org.modegpt.tensor.Tensor;
 ///
 /// Owns the residual stream F32 `[sequences * tokens, d]` until closed. One serial stream.
 public final class StreamingPass implements AutoCloseable {
-  /// Rows that go through a block at once: enough for full GEMM speed, little enough for the caches
-  /// and scratch memory.
-  private static final int CHUNK_ROWS = 2048;
-
   private final Backend backend;
   private final Transformer model;
   private final int sequences;
@@ -43,7 +39,7 @@ public final class StreamingPass implements AutoCloseable {
 
   /// Sequences that go through a block together.
   public int batch() {
-    return Math.clamp(CHUNK_ROWS / Math.max(1, tokens), 1, sequences);
+    return Math.clamp(backend.passRows() / Math.max(1, tokens), 1, sequences);
   }
 
   /// The residual stream; row `s * tokens + t` belongs to token `t` of sequence `s`.

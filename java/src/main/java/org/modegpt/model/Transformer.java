@@ -23,7 +23,8 @@ public final class Transformer implements AutoCloseable {
 
   /// How weights are held by a back-end.
   public enum Residence {
-    /// Matrices as F32, for passes over many tokens.
+    /// Matrices as F32, or as stored where the back-end's products take that; for passes over many
+    /// tokens.
     F32,
     /// Matrices in the stored type (on the CPU without a copy), for decoding, where reading weights
     /// is the time.
@@ -95,7 +96,7 @@ public final class Transformer implements AutoCloseable {
     for (Role role : Role.values()) {
       String name = NAMES.name(role, layer);
       if (source.has(name)) {
-        boolean keep = residence == Residence.STORED && role.compressible();
+        boolean keep = role.compressible() && kept(backend, name, residence);
         Tensor tensor = load(backend, arena, name, keep);
         tensors.put(role, role.normWeight() ? shifted(backend, arena, tensor) : tensor);
       }
@@ -136,7 +137,13 @@ public final class Transformer implements AutoCloseable {
   public Tensor head(Backend backend, Arena arena, Residence residence) {
     boolean own = source.has(NAMES.name(Global.HEAD));
     String name = NAMES.name(own ? Global.HEAD : Global.EMBEDDING);
-    return load(backend, arena, name, residence == Residence.STORED);
+    return load(backend, arena, name, kept(backend, name, residence));
+  }
+
+  /// Whether a matrix needs no conversion.
+  private boolean kept(Backend backend, String name, Residence residence) {
+    return residence == Residence.STORED
+        || source.info(name).dtype().equals(backend.operandType().name());
   }
 
   /// A norm's weight as it multiplies.
