@@ -105,8 +105,7 @@ public final class Backends {
               throw new UserException(
                   "MODEGPT_GEMM (-Dmodegpt.gemm) is '" + gemm + "': want f32, tf32 or bf16");
         };
-    return new CheckedBackend(
-        new CudaBackend(kernels, CudaLibraries.load(), device, products));
+    return new CheckedBackend(new CudaBackend(kernels, device, products));
   }
 
   private static Provider provider(String name) {

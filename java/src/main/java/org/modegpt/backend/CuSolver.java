@@ -275,7 +275,7 @@ final class CuSolver implements AutoCloseable {
     int m = size(a.cols()); // column-major, a is its transpose [n, m]
     int n = size(a.rows());
     try (Arena call = Arena.ofConfined()) {
-      Tensor v = backend.allocate(call, DType.F64, u.cols(), u.rows());
+      Tensor v = backend.allocate(call, DType.F64, /* rows= */ u.cols(), /* cols= */ u.rows());
       check(
           "svd",
           (int)

@@ -51,7 +51,9 @@ final class CudaBackend extends NativeBackend {
 
   private final MemorySegment result = arena.allocate(16, 16);
 
-  CudaBackend(Kernels kernels, CudaLibraries libraries, int device, Products products) {
+  /// @throws BackendException when there is no driver or card, or one of NVIDIA's libraries is
+  ///   missing
+  CudaBackend(Kernels kernels, int device, Products products) {
     super(kernels, device, 0, null);
     this.device = device;
     this.products = products;
@@ -59,6 +61,7 @@ final class CudaBackend extends NativeBackend {
     MemorySegment stream = result.get(ADDRESS, 0);
     CuBlas made = null;
     try {
+      CudaLibraries libraries = CudaLibraries.load();
       made = new FfmCuBlas(libraries.cublas, stream);
       this.blas = made;
       this.solver = new CuSolver(libraries.cusolver, this, stream);
@@ -134,29 +137,25 @@ final class CudaBackend extends NativeBackend {
       try (Arena call = Arena.ofConfined()) {
         Tensor packed = Tensor.allocate(call, source.dtype(), source.rows(), source.cols());
         packed.copyFrom(source);
-        Tensor there = packedOnDevice(call, destination);
-        move(packed, there);
-        copyBack(there, destination);
+        if (destination.contiguous()) {
+          move(packed, destination);
+        } else {
+          Tensor there = allocate(call, source.dtype(), source.rows(), source.cols());
+          move(packed, there);
+          copyRows(there, destination);
+        }
       }
     } else {
       try (Arena call = Arena.ofConfined()) {
-        Tensor there = packedOnDevice(call, source);
-        copyBack(source, there);
+        Tensor there = source;
+        if (!source.contiguous()) {
+          there = allocate(call, source.dtype(), source.rows(), source.cols());
+          copyRows(source, there);
+        }
         Tensor packed = Tensor.allocate(call, source.dtype(), source.rows(), source.cols());
         move(there, packed);
         destination.copyFrom(packed);
       }
-    }
-  }
-
-  /// `t` itself when it has no gaps, else memory for it without.
-  private Tensor packedOnDevice(Arena call, Tensor t) {
-    return t.contiguous() ? t : allocate(call, t.dtype(), t.rows(), t.cols());
-  }
-
-  private void copyBack(Tensor source, Tensor destination) {
-    if (source != destination) {
-      copyRows(source, destination);
     }
   }
 
