@@ -143,6 +143,8 @@ void check_fault(mg_context *ctx) {
     fail(MG_EINVAL, "an earlier embed met id %d, which lies outside its table", id);
   case FAULT_TARGET:
     fail(MG_EINVAL, "an earlier nll met target %d, which lies outside the vocabulary", id);
+  case FAULT_ROW:
+    fail(MG_EINVAL, "an earlier gather_rows met row %d, which lies outside its input", id);
   default:
     fail(MG_EINVAL, "an earlier gather_columns met column %d, which lies outside its input", id);
   }

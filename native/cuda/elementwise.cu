@@ -96,6 +96,60 @@ template <class T> void gather(mg_context *ctx, const mg_tensor *x, const mg_ten
   map<1>(ctx, f, y->rows, y->cols, false, false);
 }
 
+// Every row starts on 16 bytes.
+bool aligned_rows(const mg_tensor *x) {
+  const BlockShape shape = block_shape(x->dtype);
+  return reinterpret_cast<uintptr_t>(x->data) % 16 == 0 && (x->rows <= 1 || x->stride / shape.length * shape.bytes % 16 == 0);
+}
+
+// A block copies pieces of one row at a time, in units of T.
+template <class T> struct GatherRows {
+  const T *x;
+  const int32_t *index;
+  T *y;
+  int64_t x_pitch, y_pitch, x_rows; // in units of T
+  uint64_t *fault;
+  template <int V> __device__ void at(int64_t row, int64_t col) const {
+    const int32_t from = index[row];
+    if (from < 0 || from >= x_rows) {
+      raise_fault(fault, FAULT_ROW, from);
+      return;
+    }
+    y[row * y_pitch + col] = x[from * x_pitch + col];
+  }
+};
+
+template <class T> void gather_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y) {
+  const BlockShape shape = block_shape(x->dtype);
+  const int64_t unit = sizeof(T), row = x->cols / shape.length * shape.bytes;
+  const GatherRows<T> f{pointer<T>(x), pointer<int32_t>(index), pointer<T>(y), x->stride / shape.length * shape.bytes / unit,
+                        y->stride / shape.length * shape.bytes / unit, x->rows, ctx->fault};
+  map<1>(ctx, f, y->rows, row / unit, false, false);
+}
+
+// Tiles of 32 x 32 above the diagonal; those on it have both kinds of elements.
+template <class T> __global__ void __launch_bounds__(256) triangle_kernel(T *x, int64_t n, int64_t stride, bool mirror) {
+  const int64_t row0 = (int64_t)blockIdx.y * TILE, col0 = (int64_t)blockIdx.x * TILE;
+  if (row0 > col0) return;
+  __shared__ T tile[TILE][TILE + 1];
+  for (int i = threadIdx.y; mirror && i < TILE; i += 8) {
+    if (col0 + i < n && row0 + threadIdx.x < n) tile[i][threadIdx.x] = x[(col0 + i) * stride + row0 + threadIdx.x];
+  }
+  __syncthreads();
+  for (int i = threadIdx.y; i < TILE; i += 8) {
+    const int64_t row = row0 + i, col = col0 + threadIdx.x;
+    if (row < col && col < n) x[row * stride + col] = mirror ? tile[threadIdx.x][i] : T(0);
+  }
+}
+
+template <class T> void triangle(mg_context *ctx, mg_tensor *x, bool mirror) {
+  const int64_t tiles = ceil_div(x->rows, TILE);
+  if (tiles > 65535) fail(MG_EINVAL, "%lld rows are too many", (long long)x->rows);
+  triangle_kernel<T><<<dim3((unsigned)tiles, (unsigned)tiles), dim3(TILE, 8), 0, ctx->stream>>>(pointer<T>(x), x->rows,
+                                                                                                x->stride, mirror);
+  launched();
+}
+
 template <class T> void transpose(mg_context *ctx, const mg_tensor *x, mg_tensor *y) {
   const int64_t row_tiles = ceil_div(x->rows, TILE);
   const dim3 grid((unsigned)ceil_div(x->cols, TILE), (unsigned)(row_tiles < 65535 ? row_tiles : 65535));
@@ -143,5 +197,29 @@ int32_t mg_gather_columns(mg_context *ctx, const mg_tensor *x, const mg_tensor *
     if (empty(y)) return;
     if (x->cols == 0) fail(MG_EINVAL, "x has no columns to gather");
     x->dtype == MG_F32 ? gather<float>(ctx, x, index, y) : gather<double>(ctx, x, index, y);
+  });
+}
+
+int32_t mg_gather_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y) {
+  return guarded(ctx, "gather_rows", [&] {
+    require("x", x,
+            {MG_F32, MG_F64, MG_BF16, MG_F16, MG_I32, MG_Q4_0, MG_Q4_1, MG_Q5_0, MG_Q5_1, MG_Q8_0, MG_Q4_K, MG_Q5_K, MG_Q6_K});
+    require("y", y, {x->dtype});
+    require_vector("index", index, MG_I32, y->rows);
+    require_shape("y", y, y->rows, x->cols);
+    if (empty(y)) return;
+    if (x->rows == 0) fail(MG_EINVAL, "x has no rows to gather");
+    const int64_t row = x->cols / block_shape(x->dtype).length * block_shape(x->dtype).bytes;
+    if (row % 16 == 0 && aligned_rows(x) && aligned_rows(y)) return gather_rows<uint4>(ctx, x, index, y);
+    block_shape(x->dtype).bytes % 4 == 0 ? gather_rows<uint32_t>(ctx, x, index, y) : gather_rows<uint16_t>(ctx, x, index, y);
+  });
+}
+
+int32_t mg_triangle(mg_context *ctx, mg_tensor *x, int32_t mirror) {
+  return guarded(ctx, "triangle", [&] {
+    require("x", x, {MG_F32, MG_F64});
+    require_shape("x", x, x->rows, x->rows);
+    if (empty(x)) return;
+    x->dtype == MG_F32 ? triangle<float>(ctx, x, mirror != 0) : triangle<double>(ctx, x, mirror != 0);
   });
 }

@@ -219,9 +219,9 @@ struct Accumulate {
 // ---- column energies ------------------------------------------------------------------------------------------------
 
 // Block (x: 32 V columns, y: a share of the rows), 32 x 8 threads; partial sums [shares, cols].
-template <int V>
+template <int V, class T>
 __global__ void __launch_bounds__(256)
-    energy_kernel(const float *x, int64_t rows, int64_t cols, int64_t stride, double *partial) {
+    energy_kernel(const T *x, int64_t rows, int64_t cols, int64_t stride, double *partial) {
   __shared__ double shared[8][32 * V];
   const int64_t col = ((int64_t)blockIdx.x * 32 + threadIdx.x) * V;
   const int64_t share = ceil_div(rows, gridDim.y), begin = blockIdx.y * share;
@@ -229,10 +229,13 @@ __global__ void __launch_bounds__(256)
   double sum[V] = {};
   if (col < cols) {
     for (int64_t row = begin + threadIdx.y; row < end; row += 8 * 4) {
-      float v[4][V] = {}, part[V] = {};
+      T v[4][V] = {}, part[V] = {};
 #pragma unroll
       for (int i = 0; i < 4; i++) {
-        if (row + 8 * i < end) load<V>(x + (row + 8 * i) * stride + col, v[i]);
+        if (row + 8 * i >= end) continue;
+        const Pack<T, V> pack = *reinterpret_cast<const Pack<T, V> *>(x + (row + 8 * i) * stride + col);
+#pragma unroll
+        for (int j = 0; j < V; j++) v[i][j] = pack.v[j];
       }
 #pragma unroll
       for (int j = 0; j < V; j++) {
@@ -380,16 +383,18 @@ int32_t mg_accumulate(mg_context *ctx, const mg_tensor *x, int32_t lower, mg_ten
 
 int32_t mg_column_energy(mg_context *ctx, const mg_tensor *x, mg_tensor *e) {
   return guarded(ctx, "column_energy", [&] {
-    require("x", x, {MG_F32});
+    require("x", x, {MG_F32, MG_F64});
     require_vector("e", e, MG_F64, x->cols);
     if (empty(x)) return;
-    const bool vector = x->cols % 4 == 0 && aligned(x, 16);
+    const bool wide = x->dtype == MG_F64, vector = !wide && x->cols % 4 == 0 && aligned(x, 16);
     const int64_t column_blocks = ceil_div(x->cols, vector ? 128 : 32);
     const int64_t wanted = ceil_div((int64_t)ctx->multiprocessors * 8, column_blocks), most = ceil_div(x->rows, 32);
     const int shares = (int)(wanted < most ? wanted : most);
     double *partial = static_cast<double *>(scratch(ctx, (int64_t)sizeof(double) * shares * x->cols));
     const dim3 grid((unsigned)column_blocks, (unsigned)shares), block(32, 8);
-    if (vector) {
+    if (wide) {
+      energy_kernel<1><<<grid, block, 0, ctx->stream>>>(pointer<double>(x), x->rows, x->cols, x->stride, partial);
+    } else if (vector) {
       energy_kernel<4><<<grid, block, 0, ctx->stream>>>(pointer<float>(x), x->rows, x->cols, x->stride, partial);
     } else {
       energy_kernel<1><<<grid, block, 0, ctx->stream>>>(pointer<float>(x), x->rows, x->cols, x->stride, partial);

@@ -200,6 +200,12 @@ MG_API int32_t mg_scale(mg_context *ctx, float alpha, float softcap, mg_tensor *
 /* y[:, j] = x[:, index[j]]; index I32 [1, cols of y]; F32 or F64. */
 MG_API int32_t mg_gather_columns(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y);
 
+/* y[i] = x[index[i]], whole rows; index I32 [1, rows of y]; any dtype, the same. */
+MG_API int32_t mg_gather_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y);
+
+/* Square x, F32 or F64, in place: above the diagonal it becomes zero or, with mirror != 0, what stands below it. */
+MG_API int32_t mg_triangle(mg_context *ctx, mg_tensor *x, int32_t mirror);
+
 /* ---- products the BLAS is not made for ----------------------------------------------------------------------------- */
 
 /*
@@ -236,7 +242,7 @@ MG_API int32_t mg_cross_gram(mg_context *ctx, const mg_tensor *x, const mg_tenso
 /* Per head: c[j*h : (j+1)*h, :] += x_jᵀ x_j, x F32 [N, heads * h], c [heads * h, h], both triangles. */
 MG_API int32_t mg_head_gram(mg_context *ctx, const mg_tensor *x, int32_t heads, mg_tensor *c);
 
-/* e += column sums of x²; x F32 [N, n], e [1, n]. */
+/* e += column sums of x²; x F32 or F64 [N, n], e [1, n]. */
 MG_API int32_t mg_column_energy(mg_context *ctx, const mg_tensor *x, mg_tensor *e);
 
 /*
@@ -251,6 +257,19 @@ MG_API int32_t mg_logit_covariance(mg_context *ctx, const mg_tensor *q, const mg
 
 /* acc[0] += sum over rows of cos(x_i, y_i), acc[1] += sum of |y_i - x_i|² / |x_i|², acc[2] += rows; acc [1, 3]. */
 MG_API int32_t mg_block_influence(mg_context *ctx, const mg_tensor *x, const mg_tensor *y, mg_tensor *acc);
+
+/* ---- elimination --------------------------------------------------------------------------------------------------- */
+
+/*
+ * Steps of the optimal brain surgeon on n units. p and k, F64 [n, n], both triangles, are P (the inverse of the regularised Gram
+ * matrix) and K = W Wᵀ as they stood before the first step; they are not changed. Each step takes the unit i of least
+ * max(0, K_ii) / P_ii among those with gone[i] == 0 (the lowest on ties), sets gone[i] = 1, and stores i in pivots[s] and the
+ * quotient in costs[s]; with P e_i and K e_i as they stand then, u = P e_i, a = u / P_ii, kappa = K e_i, c = kappa - a K_ii, and
+ * from then on P is P - a uᵀ and K is K - a kappaᵀ - c aᵀ. panel, F64 [4 S, n] for S steps, receives the rows c of all steps,
+ * then a, then kappa, then u: afterwards P -= aᵀ u and K -= [c; a]ᵀ [a; kappa]. gone I32 [1, n], pivots I32 [1, S],
+ * costs F64 [1, S]. MG_EINVAL on the CPU when fewer than S units are left; on CUDA pivots are then -1.
+ */
+MG_API int32_t mg_brain_surgeon(mg_context *ctx, const mg_tensor *p, const mg_tensor *k, mg_tensor *gone, mg_tensor *panel, mg_tensor *pivots, mg_tensor *costs);
 
 #ifdef __cplusplus
 }

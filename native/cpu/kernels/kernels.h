@@ -157,9 +157,10 @@ typedef struct {
 enum { MG_ENERGY_COLS = 128, MG_ENERGY_ROWS = 512 };
 
 typedef struct {
-  const float *x;
+  const void *x;
   int64_t stride, rows, cols;
   double *out;
+  bool wide; /* F64, else F32 */
 } mg_energy_args;
 
 /* out[2 * i] = cos(x_i, y_i), out[2 * i + 1] = |y_i - x_i|² / |x_i|². */

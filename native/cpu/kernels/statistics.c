@@ -10,8 +10,14 @@ void ISA(energy)(const void *args, int64_t begin, int64_t end, void *scratch) {
     int64_t rows = a->rows - i0 < MG_ENERGY_ROWS ? a->rows - i0 : MG_ENERGY_ROWS;
     double sum[MG_ENERGY_COLS] = {0};
     for (int64_t i = 0; i < rows; i++) {
-      const float *x = a->x + (i0 + i) * a->stride + j0;
-      for (int64_t j = 0; j < n; j++) sum[j] += (double)x[j] * (double)x[j];
+      int64_t at = (i0 + i) * a->stride + j0;
+      if (a->wide) {
+        const double *x = (const double *)a->x + at;
+        for (int64_t j = 0; j < n; j++) sum[j] += x[j] * x[j];
+      } else {
+        const float *x = (const float *)a->x + at;
+        for (int64_t j = 0; j < n; j++) sum[j] += (double)x[j] * (double)x[j];
+      }
     }
     memcpy(a->out + slab * a->cols + j0, sum, (size_t)n * sizeof *sum);
   }

@@ -1,5 +1,7 @@
 #include "check.h"
 
+#include <string.h>
+
 int32_t mg_transpose(mg_context *ctx, const mg_tensor *src, mg_tensor *dst) {
   MG_TRY(mg_check(ctx, "src", src, MG_IS_REAL));
   MG_TRY(mg_check_shape(ctx, "dst", dst, 1u << src->dtype, src->cols, src->rows));
@@ -57,4 +59,65 @@ int32_t mg_gather_columns(mg_context *ctx, const mg_tensor *x, const mg_tensor *
                          .cols = y->cols,
                          .wide = x->dtype == MG_F64};
   return mg_run(ctx, ctx->kernels->gather, &args, y->rows, mg_row_grain(y->cols), 0);
+}
+
+typedef struct {
+  mg_rows x;
+  const int32_t *index;
+  char *y;
+  int64_t y_bytes, row_bytes;
+} gather_rows_args;
+
+/* Bound by memory, so the baseline instructions serve every CPU. */
+static void copy_rows(const void *args, int64_t begin, int64_t end, void *scratch) {
+  (void)scratch;
+  const gather_rows_args *a = args;
+  for (int64_t i = begin; i < end; i++) {
+    memcpy(a->y + i * a->y_bytes, a->x.data + a->index[i] * a->x.bytes, (size_t)a->row_bytes);
+  }
+}
+
+int32_t mg_gather_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y) {
+  MG_TRY(mg_check(ctx, "x", x, MG_IS_VALUE | MG_IS_I32));
+  MG_TRY(mg_check(ctx, "index", index, MG_IS_I32));
+  MG_TRY(mg_check_shape(ctx, "y", y, 1u << x->dtype, index->cols, x->cols));
+  MG_TRY(mg_check_indices(ctx, "index", index, index->cols, x->rows));
+  MG_REQUIRE(ctx, x->data != y->data || mg_empty(y), "x and y are the same memory");
+  if (mg_empty(y)) return MG_OK;
+  mg_block block = mg_block_of(x->dtype);
+  gather_rows_args args = {.x = mg_rows_of(x),
+                           .index = index->data,
+                           .y = y->data,
+                           .y_bytes = mg_rows_of(y).bytes,
+                           .row_bytes = x->cols / block.length * block.bytes};
+  return mg_run(ctx, copy_rows, &args, y->rows, mg_row_grain(y->cols), 0);
+}
+
+typedef struct {
+  char *x;
+  int64_t stride, n;
+  bool wide, mirror;
+} triangle_args;
+
+static void above_diagonal(const void *args, int64_t begin, int64_t end, void *scratch) {
+  (void)scratch;
+  const triangle_args *a = args;
+  for (int64_t i = begin; i < end; i++) {
+    for (int64_t j = i + 1; j < a->n; j++) {
+      int64_t to = i * a->stride + j, from = j * a->stride + i;
+      if (a->wide) {
+        ((double *)a->x)[to] = a->mirror ? ((double *)a->x)[from] : 0;
+      } else {
+        ((float *)a->x)[to] = a->mirror ? ((float *)a->x)[from] : 0;
+      }
+    }
+  }
+}
+
+int32_t mg_triangle(mg_context *ctx, mg_tensor *x, int32_t mirror) {
+  MG_TRY(mg_check(ctx, "x", x, MG_IS_REAL));
+  MG_TRY(mg_check_shape(ctx, "x", x, 1u << x->dtype, x->rows, x->rows));
+  if (mg_empty(x)) return MG_OK;
+  triangle_args args = {.x = x->data, .stride = x->stride, .n = x->rows, .wide = x->dtype == MG_F64, .mirror = mirror != 0};
+  return mg_run(ctx, above_diagonal, &args, x->rows, mg_row_grain(x->cols), 0);
 }

@@ -29,13 +29,14 @@ int32_t mg_accumulate(mg_context *ctx, const mg_tensor *x, int32_t lower, mg_ten
 }
 
 int32_t mg_column_energy(mg_context *ctx, const mg_tensor *x, mg_tensor *e) {
-  MG_TRY(mg_check(ctx, "x", x, MG_IS_F32));
+  MG_TRY(mg_check(ctx, "x", x, MG_IS_REAL));
   MG_TRY(mg_check_shape(ctx, "e", e, MG_IS_F64, 1, x->cols));
   if (mg_empty(x)) return MG_OK;
   int64_t slabs = (x->rows + MG_ENERGY_ROWS - 1) / MG_ENERGY_ROWS, blocks = (x->cols + MG_ENERGY_COLS - 1) / MG_ENERGY_COLS;
   double *sums = mg_space_get(ctx, MG_SPACE_PARTIALS, slabs * x->cols * (int64_t)sizeof *sums);
   if (!sums) return mg_fail(ctx, MG_ENOMEM, "no memory for %lld partial sums", (long long)(slabs * x->cols));
-  mg_energy_args args = {.x = x->data, .stride = x->stride, .rows = x->rows, .cols = x->cols, .out = sums};
+  mg_energy_args args = {.x = x->data, .stride = x->stride, .rows = x->rows, .cols = x->cols, .out = sums,
+                         .wide = x->dtype == MG_F64};
   MG_TRY(mg_run(ctx, ctx->kernels->energy, &args, slabs * blocks, 1, 0));
   double *energy = e->data;
   for (int64_t s = 0; s < slabs; s++) {

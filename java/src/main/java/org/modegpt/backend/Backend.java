@@ -78,6 +78,14 @@ public interface Backend extends AutoCloseable {
 
   void gatherColumns(Tensor x, Tensor index, Tensor y);
 
+  void gatherRows(Tensor x, Tensor index, Tensor y);
+
+  /// Makes a square matrix lower triangular, in place.
+  void clearUpper(Tensor x);
+
+  /// Makes a square matrix symmetric by its lower triangle, in place.
+  void mirrorLower(Tensor x);
+
   // ---- losses
 
   void nll(Tensor logits, Tensor targets, Tensor nll, @Nullable Tensor argmax);
@@ -101,6 +109,14 @@ public interface Backend extends AutoCloseable {
       Tensor q, Tensor k, Tensor queries, int heads, int kvHeads, float scale, Tensor c);
 
   void blockInfluence(Tensor x, Tensor y, Tensor accumulator);
+
+  // ---- elimination
+
+  /// A panel of optimal brain surgeon steps; see `mg_brain_surgeon`.
+  ///
+  /// @param gone I32 `[1, n]`, in and out
+  /// @param panel F64 `[4 steps, n]`: rows c, a, κ and u
+  void brainSurgeon(Tensor p, Tensor k, Tensor gone, Tensor panel, Tensor pivots, Tensor costs);
 
   // ---- dense linear algebra
 

@@ -313,6 +313,59 @@ final class CheckedBackend implements Backend {
   }
 
   @Override
+  public void gatherRows(Tensor x, Tensor index, Tensor y) {
+    try (Check c = enter("gatherRows")) {
+      c.input("x", x, DType.values());
+      c.input("y", y, x.dtype());
+      c.shape("y", y, y.rows(), x.cols());
+      c.input("index", index, 1, y.rows(), I32);
+      c.output("y", y, x, index);
+      inner.gatherRows(x, index, y);
+    }
+  }
+
+  @Override
+  public void clearUpper(Tensor x) {
+    try (Check c = enter("clearUpper")) {
+      c.input("x", x, Check.REAL);
+      c.square("x", x);
+      c.output("x", x);
+      inner.clearUpper(x);
+    }
+  }
+
+  @Override
+  public void mirrorLower(Tensor x) {
+    try (Check c = enter("mirrorLower")) {
+      c.input("x", x, Check.REAL);
+      c.square("x", x);
+      c.output("x", x);
+      inner.mirrorLower(x);
+    }
+  }
+
+  @Override
+  public void brainSurgeon(
+      Tensor p, Tensor k, Tensor gone, Tensor panel, Tensor pivots, Tensor costs) {
+    try (Check c = enter("brainSurgeon")) {
+      c.input("p", p, F64);
+      c.square("p", p);
+      c.input("k", k, p.rows(), p.rows(), F64);
+      c.input("gone", gone, 1, p.rows(), I32);
+      c.input("panel", panel, F64);
+      c.that(panel.rows() % 4 == 0, () -> panel.describe() + " has not four rows per step");
+      c.shape("panel", panel, panel.rows(), p.rows());
+      c.input("pivots", pivots, 1, panel.rows() / 4, I32);
+      c.input("costs", costs, 1, panel.rows() / 4, F64);
+      c.output("gone", gone, p, k);
+      c.output("panel", panel, p, k, gone);
+      c.output("pivots", pivots, p, k, gone, panel);
+      c.output("costs", costs, p, k, gone, panel, pivots);
+      inner.brainSurgeon(p, k, gone, panel, pivots, costs);
+    }
+  }
+
+  @Override
   public void nll(Tensor logits, Tensor targets, Tensor nll, @Nullable Tensor argmax) {
     try (Check c = enter("nll")) {
       c.input("logits", logits, F32);
@@ -376,7 +429,7 @@ final class CheckedBackend implements Backend {
   @Override
   public void columnEnergy(Tensor x, Tensor energy) {
     try (Check c = enter("columnEnergy")) {
-      c.input("x", x, F32);
+      c.input("x", x, Check.REAL);
       c.input("energy", energy, 1, x.cols(), F64);
       c.output("energy", energy, x);
       inner.columnEnergy(x, energy);

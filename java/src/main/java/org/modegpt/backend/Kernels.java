@@ -129,6 +129,13 @@ final class Kernels {
   final MethodHandle gatherColumns =
       function("mg_gather_columns", ADDRESS, ADDRESS, ADDRESS, ADDRESS);
 
+  // int32_t mg_gather_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor
+  // *y);
+  final MethodHandle gatherRows = function("mg_gather_rows", ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+  // int32_t mg_triangle(mg_context *ctx, mg_tensor *x, int32_t mirror);
+  final MethodHandle triangle = function("mg_triangle", ADDRESS, ADDRESS, JAVA_INT);
+
   // int32_t mg_linear(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, const mg_tensor
   // *bias, mg_tensor *y);
   final MethodHandle linear = function("mg_linear", ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
@@ -175,6 +182,12 @@ final class Kernels {
   // *acc);
   final MethodHandle blockInfluence =
       function("mg_block_influence", ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+  // int32_t mg_brain_surgeon(mg_context *ctx, const mg_tensor *p, const mg_tensor *k, mg_tensor
+  // *gone, mg_tensor *panel, mg_tensor *pivots, mg_tensor *costs);
+  final MethodHandle brainSurgeon =
+      function(
+          "mg_brain_surgeon", ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
 
   Kernels(SymbolLookup library) {
     this.library = library;

@@ -14,7 +14,7 @@ import org.modegpt.tensor.Tensor;
 /// add memory and dense linear algebra. Trusts its arguments; {@link CheckedBackend} checks them.
 abstract class NativeBackend implements Backend {
 
-  private static final int OPERANDS = 5;
+  private static final int OPERANDS = 6;
   private static final long TENSOR_BYTES = 40;
   private static final int EINVAL = 1;
   private static final int ENOMEM = 3;
@@ -234,6 +234,29 @@ abstract class NativeBackend implements Backend {
     call("gatherColumns", () -> (int) kernels.gatherColumns.invokeExact(context, a, b, c));
   }
 
+  @Override
+  public void gatherRows(Tensor x, Tensor index, Tensor y) {
+    MemorySegment a = operand(0, x);
+    MemorySegment b = operand(1, index);
+    MemorySegment c = operand(2, y);
+    call("gatherRows", () -> (int) kernels.gatherRows.invokeExact(context, a, b, c));
+  }
+
+  @Override
+  public void clearUpper(Tensor x) {
+    triangle("clearUpper", x, 0);
+  }
+
+  @Override
+  public void mirrorLower(Tensor x) {
+    triangle("mirrorLower", x, 1);
+  }
+
+  private void triangle(String op, Tensor x, int mirror) {
+    MemorySegment a = operand(0, x);
+    call(op, () -> (int) kernels.triangle.invokeExact(context, a, mirror));
+  }
+
   // ---- products the BLAS is not made for
 
   /// For few rows, where the time is that of reading `w` once.
@@ -316,6 +339,19 @@ abstract class NativeBackend implements Backend {
     MemorySegment b = operand(1, y);
     MemorySegment c = operand(2, accumulator);
     call("blockInfluence", () -> (int) kernels.blockInfluence.invokeExact(context, a, b, c));
+  }
+
+  @Override
+  public void brainSurgeon(
+      Tensor p, Tensor k, Tensor gone, Tensor panel, Tensor pivots, Tensor costs) {
+    MemorySegment a = operand(0, p);
+    MemorySegment b = operand(1, k);
+    MemorySegment c = operand(2, gone);
+    MemorySegment d = operand(3, panel);
+    MemorySegment e = operand(4, pivots);
+    MemorySegment f = operand(5, costs);
+    call(
+        "brainSurgeon", () -> (int) kernels.brainSurgeon.invokeExact(context, a, b, c, d, e, f));
   }
 
   @Override

@@ -286,6 +286,33 @@ class ReferenceBackend implements Backend {
     }
   }
 
+  @Override
+  public void gatherRows(Tensor x, Tensor index, Tensor y) {
+    int[] from = index.toInts();
+    for (int i = 0; i < from.length; i++) {
+      requireIndex("gatherRows", "index", from[i], x.rows());
+      y.rows(i, i + 1L).copyFrom(x.rows(from[i], from[i] + 1L));
+    }
+  }
+
+  @Override
+  public void clearUpper(Tensor x) {
+    aboveDiagonal(x, false);
+  }
+
+  @Override
+  public void mirrorLower(Tensor x) {
+    aboveDiagonal(x, true);
+  }
+
+  private static void aboveDiagonal(Tensor x, boolean mirror) {
+    for (long i = 0; i < x.rows(); i++) {
+      for (long j = i + 1; j < x.cols(); j++) {
+        x.set(i, j, mirror ? x.get(j, i) : 0);
+      }
+    }
+  }
+
   // ---- losses
 
   @Override
@@ -397,6 +424,57 @@ class ReferenceBackend implements Backend {
       sums[2]++;
     }
     write(accumulator, 0, sums);
+  }
+
+  // ---- elimination
+
+  /// Step by step as the formulas say, without panels.
+  @Override
+  public void brainSurgeon(
+      Tensor p, Tensor k, Tensor gone, Tensor panel, Tensor pivots, Tensor costs) {
+    int n = Math.toIntExact(p.rows());
+    long steps = panel.rows() / 4;
+    double[][] inverse = new double[n][];
+    double[][] outer = new double[n][];
+    for (int i = 0; i < n; i++) {
+      inverse[i] = row(p, i);
+      outer[i] = row(k, i);
+    }
+    for (long s = 0; s < steps; s++) {
+      int best = -1;
+      double least = 0;
+      for (int i = 0; i < n; i++) {
+        double cost = Math.max(0, outer[i][i]) / inverse[i][i];
+        if (gone.get(0, i) == 0 && (best < 0 || cost < least)) {
+          best = i;
+          least = cost;
+        }
+      }
+      if (best < 0) {
+        throw new IllegalArgumentException("brainSurgeon: no unit is left for step " + s);
+      }
+      gone.set(0, best, 1);
+      pivots.set(0, s, best);
+      costs.set(0, s, least);
+      double[] u = inverse[best].clone();
+      double[] kappa = outer[best].clone();
+      double[] a = new double[n];
+      double[] c = new double[n];
+      for (int j = 0; j < n; j++) {
+        a[j] = u[j] / u[best];
+        c[j] = kappa[j] - a[j] * kappa[best];
+      }
+      for (int i = 0; i < n; i++) {
+        for (int j = 0; j < n; j++) {
+          inverse[i][j] -= a[i] * u[j];
+          outer[i][j] -= a[i] * kappa[j] + c[i] * a[j];
+        }
+      }
+      write(panel, s, c);
+      write(panel, steps + s, a);
+      write(panel, 2 * steps + s, kappa);
+      write(panel, 3 * steps + s, u);
+    }
   }
 
   // ---- dense linear algebra

@@ -1,12 +1,7 @@
 package org.modegpt.compress;
 
-import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
-
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
-import java.util.function.IntPredicate;
-import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.Residents;
@@ -19,8 +14,8 @@ import org.modegpt.tensor.Tensor;
 /// i costs `‖w_i‖² / P_ii`; then `W −= P e_i w_iᵀ / P_ii` and `P −= P e_i e_iᵀ P / P_ii`.
 ///
 /// Only the norms of w_i matter, so `K = W Wᵀ` is carried in place of W. Eliminations are gathered
-/// in panels: within one, columns of P and K are brought up to date when they are needed; at its
-/// end both matrices are updated by products.
+/// in panels ({@link Backend#brainSurgeon}): within one, columns of P and K are brought up to date
+/// when they are needed; at its end both matrices are updated by products.
 final class BrainSurgeon {
   private static final int PANEL = 64;
 
@@ -58,170 +53,78 @@ final class BrainSurgeon {
   /// @param outer `K = W Wᵀ`, F64 `[f, f]` in full, on the back-end's device; destroyed
   /// @param count how many units leave
   Order eliminate(Tensor inverse, Tensor outer, int count) {
-    int[] units = new int[Math.toIntExact(inverse.rows())];
-    Arrays.setAll(units, i -> i);
     int[] order = new int[count];
     double[] cost = new double[count];
-    boolean[] gone = new boolean[units.length];
+    int[] units = IntStream.range(0, Math.toIntExact(inverse.rows())).toArray();
+    Tensor p = inverse;
+    Tensor k = outer;
     Arena memory = Arena.ofShared();
     try {
-      Tensor p = inverse;
-      Tensor k = outer;
       double sum = 0;
       int done = 0;
       while (done < count) {
-        Panel panel = new Panel(p, k, gone);
-        int steps = Math.min(PANEL, count - done);
-        for (int s = 0; s < steps; s++) {
-          int pivot = panel.cheapest();
-          sum += panel.costOf(pivot);
-          order[done] = units[pivot];
-          cost[done++] = sum;
-          panel.eliminate(pivot);
-        }
-        panel.update();
-        int[] left = IntStream.range(0, units.length).filter(toGone(gone).negate()).toArray();
-        if (left.length <= COMPACT * units.length && done < count) {
-          Arena next = Arena.ofShared();
-          p = compact(p, next, left);
-          k = compact(k, next, left);
+        int alive = units.length;
+        boolean[] left = new boolean[units.length];
+        Arrays.fill(left, true);
+        try (Arena call = Arena.ofShared()) {
+          Tensor gone = Residents.ints(backend, call, new int[units.length]);
+          while (done < count && (alive > COMPACT * units.length || alive == units.length)) {
+            int steps = Math.min(PANEL, count - done);
+            Panel panel = panel(call, p, k, gone, steps);
+            for (int s = 0; s < steps; s++) {
+              int pivot = panel.pivots[s];
+              sum += panel.costs[s];
+              left[pivot] = false;
+              order[done] = units[pivot];
+              cost[done++] = sum;
+            }
+            alive -= steps;
+          }
           backend.sync();
+        }
+        if (done < count) {
+          int[] kept = IntStream.range(0, units.length).filter(i -> left[i]).toArray();
+          Arena next = Arena.ofShared();
+          p = compact(p, next, kept);
+          k = compact(k, next, kept);
           memory.close();
           memory = next;
-          units = IntStream.of(left).map(toUnit(units)).toArray();
-          gone = new boolean[left.length];
+          int[] old = units;
+          units = IntStream.of(kept).map(i -> old[i]).toArray();
         }
       }
-      backend.sync();
     } finally {
       memory.close();
     }
     return new Order(order, cost);
   }
 
-  private static IntPredicate toGone(boolean[] gone) {
-    return i -> gone[i];
+  private record Panel(int[] pivots, double[] costs) {}
+
+  /// `steps` eliminations, after which P and K are up to date.
+  private Panel panel(Arena call, Tensor p, Tensor k, Tensor gone, int steps) {
+    Tensor rows = backend.allocate(call, DType.F64, 4L * steps, p.rows());
+    Tensor pivots = backend.allocate(call, DType.I32, 1, steps);
+    Tensor costs = backend.allocate(call, DType.F64, 1, steps);
+    backend.brainSurgeon(p, k, gone, rows, pivots, costs);
+    Tensor a = rows.rows(steps, 2L * steps);
+    Tensor u = rows.rows(3L * steps, 4L * steps);
+    backend.gemm(true, false, -1, a, u, 1, p);
+    backend.gemm(true, false, -1, rows.rows(0, 2L * steps), rows.rows(steps, 3L * steps), 1, k);
+    return new Panel(
+        Residents.download(backend, call, pivots).toInts(), Residents.doubles(backend, costs));
   }
 
-  private static IntUnaryOperator toUnit(int... units) {
-    return i -> units[i];
-  }
-
-  /// The rows and columns of `left` of a symmetric matrix, in `memory`.
-  private Tensor compact(Tensor square, Arena memory, int... left) {
+  /// The rows and columns of `kept` of a symmetric matrix, in `memory`.
+  private Tensor compact(Tensor square, Arena memory, int... kept) {
+    Tensor result = backend.allocate(memory, DType.F64, kept.length, kept.length);
     try (Arena call = Arena.ofShared()) {
-      Tensor index = Residents.ints(backend, call, left);
-      Tensor columns = backend.allocate(call, DType.F64, square.rows(), left.length);
-      backend.gatherColumns(square, index, columns);
-      Tensor rows = backend.allocate(call, DType.F64, left.length, square.rows());
-      backend.transpose(columns, rows);
-      Tensor result = backend.allocate(memory, DType.F64, left.length, left.length);
+      Tensor index = Residents.ints(backend, call, kept);
+      Tensor rows = backend.allocate(call, DType.F64, kept.length, square.cols());
+      backend.gatherRows(square, index, rows);
       backend.gatherColumns(rows, index, result);
       backend.sync();
-      return result;
     }
-  }
-
-  /// Eliminations that P and K do not contain yet. Step s keeps `a_s = P e_i / P_ii`, the column
-  /// `u_s = P e_i`, `κ_s = K e_i` and `c_s = κ_s − a_s K_ii`, so that `K' = K − a κᵀ − c aᵀ`.
-  private final class Panel {
-    private final Tensor p;
-    private final Tensor k;
-    private final int n;
-    private final double[] diagonalP;
-    private final double[] diagonalK;
-    private final boolean[] gone;
-    private final double[][] a = new double[PANEL][];
-    private final double[][] u = new double[PANEL][];
-    private final double[][] kappa = new double[PANEL][];
-    private final double[][] c = new double[PANEL][];
-    private int steps;
-
-    Panel(Tensor p, Tensor k, boolean[] gone) {
-      this.p = p;
-      this.k = k;
-      this.n = Math.toIntExact(p.rows());
-      this.diagonalP = diagonal(p);
-      this.diagonalK = diagonal(k);
-      this.gone = gone;
-    }
-
-    /// Consecutive elements of the diagonal are one row and one column apart.
-    private double[] diagonal(Tensor square) {
-      Tensor view =
-          new Tensor(
-              square.dtype(),
-              square.rows(),
-              1,
-              square.stride() + 1,
-              square.data(),
-              square.onDevice());
-      return Residents.doubles(backend, view);
-    }
-
-    double costOf(int i) {
-      return Math.max(0, diagonalK[i]) / diagonalP[i];
-    }
-
-    int cheapest() {
-      int best = -1;
-      for (int i = 0; i < n; i++) {
-        if (!gone[i] && (best < 0 || costOf(i) < costOf(best))) {
-          best = i;
-        }
-      }
-      return best;
-    }
-
-    void eliminate(int i) {
-      double[] column = Residents.doubles(backend, p.rows(i, i + 1L));
-      double[] outer = Residents.doubles(backend, k.rows(i, i + 1L));
-      for (int s = 0; s < steps; s++) {
-        subtract(column, a[s], u[s][i]);
-        subtract(outer, a[s], kappa[s][i]);
-        subtract(outer, c[s], a[s][i]);
-      }
-      double pivot = column[i];
-      double[] scaled = new double[n];
-      double[] corrected = new double[n];
-      double own = outer[i];
-      for (int j = 0; j < n; j++) {
-        scaled[j] = column[j] / pivot;
-        corrected[j] = outer[j] - scaled[j] * own;
-        diagonalP[j] -= scaled[j] * column[j];
-        diagonalK[j] -= scaled[j] * (outer[j] + corrected[j]);
-      }
-      a[steps] = scaled;
-      u[steps] = column;
-      kappa[steps] = outer;
-      c[steps] = corrected;
-      steps++;
-      gone[i] = true;
-    }
-
-    /// `P −= A Uᵀ`, `K −= A Κᵀ + C Aᵀ`.
-    void update() {
-      try (Arena arena = Arena.ofShared()) {
-        Tensor left = rows(arena, a);
-        backend.gemm(true, false, -1, left, rows(arena, u), 1, p);
-        backend.gemm(true, false, -1, left, rows(arena, kappa), 1, k);
-        backend.gemm(true, false, -1, rows(arena, c), left, 1, k);
-        backend.sync();
-      }
-    }
-
-    private Tensor rows(Arena arena, double[]... values) {
-      Tensor tensor = Tensor.allocate(arena, DType.F64, steps, n);
-      for (int s = 0; s < steps; s++) {
-        MemorySegment.copy(values[s], 0, tensor.data(), JAVA_DOUBLE_UNALIGNED, (long) s * n * 8, n);
-      }
-      return Residents.upload(backend, arena, tensor);
-    }
-  }
-
-  private static void subtract(double[] y, double[] x, double factor) {
-    for (int j = 0; j < y.length; j++) {
-      y[j] -= factor * x[j];
-    }
+    return result;
   }
 }

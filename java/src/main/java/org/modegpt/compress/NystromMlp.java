@@ -1,7 +1,5 @@
 package org.modegpt.compress;
 
-import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
-
 import java.lang.foreign.Arena;
 import java.util.EnumMap;
 import java.util.List;
@@ -123,7 +121,10 @@ final class NystromMlp implements Decomposition {
   private double[] inverseSpread(Workspace workspace, Tensor gram, Tensor scratch) {
     factorRidged(workspace, gram, scratch);
     workspace.backend.triangularInverse(scratch);
-    return columnNorms(workspace.backend, scratch);
+    workspace.clearAboveDiagonal(scratch);
+    Tensor norms = workspace.zeros(1, gram.rows());
+    workspace.backend.columnEnergy(scratch, norms);
+    return Residents.doubles(workspace.backend, norms);
   }
 
   /// `L` with `L Lᵀ = C_H + λI`.
@@ -136,22 +137,6 @@ final class NystromMlp implements Decomposition {
           "the MLP statistics with a ridge of "
               + ridge
               + " are not positive definite; use a larger ridge");
-    }
-  }
-
-  /// Squared norms of the columns of a lower triangle; what is above the diagonal is not looked at.
-  private static double[] columnNorms(Backend backend, Tensor lower) {
-    try (Arena arena = Arena.ofConfined()) {
-      Tensor host = Residents.download(backend, arena, lower);
-      double[] norms = new double[Math.toIntExact(host.cols())];
-      for (int i = 0; i < norms.length; i++) {
-        long row = i * host.stride() * Double.BYTES;
-        for (int j = 0; j <= i; j++) {
-          double value = host.data().get(JAVA_DOUBLE_UNALIGNED, row + (long) j * Double.BYTES);
-          norms[j] += value * value;
-        }
-      }
-      return norms;
     }
   }
 

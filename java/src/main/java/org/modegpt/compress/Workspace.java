@@ -101,9 +101,7 @@ final class Workspace implements AutoCloseable {
 
   /// Copies the rows of `x` in `index` into `y`.
   void rows(Tensor x, int[] index, Tensor y) {
-    for (int i = 0; i < index.length; i++) {
-      backend.copy(x.rows(index[i], index[i] + 1L), y.rows(i, i + 1L));
-    }
+    backend.gatherRows(x, index(index), y);
   }
 
   /// The rows of a weight matrix, or the entries of a bias, in `index`: a copy in `owner`, in its
@@ -123,16 +121,12 @@ final class Workspace implements AutoCloseable {
 
   /// A symmetric matrix in full, from its lower triangle.
   void mirror(Tensor lower, Tensor full) {
-    backend.transpose(lower, full);
-    for (long i = 0; i < lower.rows(); i++) {
-      backend.copy(lower.rows(i, i + 1).columns(0, i + 1), full.rows(i, i + 1).columns(0, i + 1));
-    }
+    backend.copy(lower, full);
+    backend.mirrorLower(full);
   }
 
   void clearAboveDiagonal(Tensor l) {
-    for (long i = 0; i + 1 < l.rows(); i++) {
-      backend.fillZero(l.rows(i, i + 1).columns(i + 1, l.cols()));
-    }
+    backend.clearUpper(l);
   }
 
   double[] diagonal(Tensor square) {

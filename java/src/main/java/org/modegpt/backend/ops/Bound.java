@@ -1,7 +1,10 @@
 package org.modegpt.backend.ops;
 
 /// How far a result may be from the double-precision reference, and why.
-public record Bound(Measure measure, double limit, String reason) {
+///
+/// @param deviceLimit the same for a back-end with its own memory, whose matrix units may split
+///   float32 factors into several of fewer bits
+public record Bound(Measure measure, double limit, double deviceLimit, String reason) {
 
   /// What an error is relative to.
   public enum Measure {
@@ -14,18 +17,22 @@ public record Bound(Measure measure, double limit, String reason) {
   }
 
   static final Bound EXACT =
-      new Bound(Measure.MAX, 0, "moves or converts values without arithmetic");
+      new Bound(Measure.MAX, 0, 0, "moves or converts values without arithmetic");
 
   static Bound max(double limit, String reason) {
-    return new Bound(Measure.MAX, limit, reason);
+    return new Bound(Measure.MAX, limit, limit, reason);
   }
 
   static Bound sum(double limit, String reason) {
-    return new Bound(Measure.SUM, limit, reason);
+    return new Bound(Measure.SUM, limit, limit, reason);
   }
 
   static Bound nmse(double limit, String reason) {
-    return new Bound(Measure.NMSE, limit, reason);
+    return new Bound(Measure.NMSE, limit, limit, reason);
+  }
+
+  Bound onDevice(double other) {
+    return new Bound(measure, limit, other, reason);
   }
 
   /// The error of `got` in this measure; NaN and infinite values must agree exactly.

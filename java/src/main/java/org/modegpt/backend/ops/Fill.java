@@ -27,6 +27,21 @@ public interface Fill {
     };
   }
 
+  /// A symmetric, diagonally dominant matrix: positive definite, entries of different sizes.
+  static Fill symmetric(double deviation) {
+    return (t, random) -> {
+      double[][] values = new double[(int) t.rows()][(int) t.cols()];
+      for (int i = 0; i < values.length; i++) {
+        for (int j = 0; j <= i; j++) {
+          double value = random.nextGaussian() * deviation;
+          values[i][j] = i == j ? (4 + Math.abs(value)) * t.rows() : value;
+          values[j][i] = values[i][j];
+        }
+      }
+      each(t, (i, j) -> values[(int) i][(int) j]);
+    };
+  }
+
   static Fill constant(double value) {
     return (t, random) -> each(t, (i, j) -> value);
   }

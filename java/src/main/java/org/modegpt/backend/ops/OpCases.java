@@ -165,7 +165,7 @@ public final class OpCases {
             + s.batch()
             + (s.window() > 0 ? " window " + s.window() : "")
             + (s.softcap() > 0 ? " softcap" : ""),
-        Bound.max(5e-6, "float32 online softmax"),
+        Bound.max(5e-6, "float32 online softmax").onDevice(2e-5),
         (b, t) -> b.attention(t[0], t[1], t[2], s, t[3]),
         in(F32, s.batch() * s.queries(), s.heads() * dk, NORMAL),
         in(F32, s.batch() * s.keyCapacity(), s.kvHeads() * dk, NORMAL),
@@ -221,6 +221,47 @@ public final class OpCases {
         in(dtype, n, d, NORMAL),
         in(I32, 1, kept, Fill.integers(0, (int) d)),
         out(dtype, n, kept));
+  }
+
+  public static OpCase gatherRows(DType dtype, long n, long d, long kept) {
+    return OpCase.of(
+        "gatherRows",
+        "",
+        Bound.EXACT,
+        (b, t) -> b.gatherRows(t[0], t[1], t[2]),
+        in(dtype, n, d, NORMAL),
+        in(I32, 1, kept, Fill.integers(0, (int) n)),
+        out(dtype, kept, d));
+  }
+
+  public static OpCase triangle(DType dtype, boolean mirror, long n) {
+    return OpCase.of(
+        mirror ? "mirrorLower" : "clearUpper",
+        "",
+        Bound.EXACT,
+        (b, t) -> {
+          if (mirror) {
+            b.mirrorLower(t[0]);
+          } else {
+            b.clearUpper(t[0]);
+          }
+        },
+        inout(dtype, n, n, NORMAL));
+  }
+
+  /// On a well-conditioned P and K, some units gone.
+  public static OpCase brainSurgeon(long n, long steps) {
+    return OpCase.of(
+        "brainSurgeon",
+        steps + " steps",
+        Bound.max(1e-11, "float64 rank-one updates"),
+        (b, t) -> b.brainSurgeon(t[0], t[1], t[2], t[3], t[4], t[5]),
+        in(F64, n, n, Fill.symmetric(2)),
+        in(F64, n, n, Fill.symmetric(3)),
+        inout(I32, 1, n, Fill.values(0, 0, 0, 1, 0, 0, 0, 0)),
+        out(F64, 4 * steps, n),
+        out(I32, 1, steps),
+        out(F64, 1, steps));
   }
 
   public static OpCase nll(long n, long vocabulary, boolean argmax) {
@@ -293,12 +334,16 @@ public final class OpCases {
   }
 
   public static OpCase columnEnergy(long n, long d) {
+    return columnEnergy(F32, n, d);
+  }
+
+  public static OpCase columnEnergy(DType dtype, long n, long d) {
     return OpCase.of(
         "columnEnergy",
         "",
         STATISTIC,
         (b, t) -> b.columnEnergy(t[0], t[1]),
-        in(F32, n, d, NORMAL),
+        in(dtype, n, d, NORMAL),
         inout(F64, 1, d, Fill.constant(3)));
   }
 
@@ -417,7 +462,9 @@ public final class OpCases {
     }
     if (!dtype.quantised()) {
       both(cases, copy(dtype, 4, 33));
+      both(cases, gatherRows(dtype, 6, 33, 9));
     }
+    cases.add(gatherRows(dtype, 5, 256, 7));
   }
 
   private static void shaped(List<OpCase> cases) {
@@ -442,12 +489,21 @@ public final class OpCases {
     for (DType dtype : List.of(F32, F64)) {
       both(cases, gatherColumns(dtype, 5, 40, 17));
       cases.add(gatherColumns(dtype, 3, 8, 0));
+      for (long n : new long[] {0, 1, 31, 64, 97}) {
+        both(cases, triangle(dtype, true, n));
+        both(cases, triangle(dtype, false, n));
+      }
       both(cases, transpose(dtype, 130, 67));
     }
     both(cases, gram(700, 130));
     both(cases, crossGram(600, 70, 130));
     cases.add(headGram(515, 3, 64));
     cases.add(columnEnergy(3000, 130));
+    both(cases, columnEnergy(F64, 300, 33));
+    cases.add(brainSurgeon(0, 0));
+    cases.add(brainSurgeon(1, 1));
+    both(cases, brainSurgeon(40, 9));
+    cases.add(brainSurgeon(300, 64));
     both(cases, logitCovariance(150, 6, 2, 16));
     cases.add(logitCovariance(40, 2, 2, 64));
     cases.add(logitCovariance(33, 3, 1, 10));
