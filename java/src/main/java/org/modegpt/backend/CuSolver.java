@@ -35,40 +35,81 @@ final class CuSolver implements AutoCloseable {
 
   // cusolverDnDpotrf_bufferSize(handle, uplo, n, A, lda, int *lwork);
   private final MethodHandle potrfSize =
-      bind(
-          "cusolverDnDpotrf_bufferSize", ADDRESS, JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS);
+      bind("cusolverDnDpotrf_bufferSize", ADDRESS, JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS);
 
   // cusolverDnDpotrf(handle, uplo, n, A, lda, work, lwork, int *info);
   private final MethodHandle potrf =
       bind(
-          "cusolverDnDpotrf", ADDRESS, JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT,
+          "cusolverDnDpotrf",
+          ADDRESS,
+          JAVA_INT,
+          JAVA_INT,
+          ADDRESS,
+          JAVA_INT,
+          ADDRESS,
+          JAVA_INT,
           ADDRESS);
 
   // cusolverDnXtrtri_bufferSize(handle, uplo, diag, int64 n, type, A, int64 lda, size_t *device,
   // size_t *host);
   private final MethodHandle trtriSize =
       bind(
-          "cusolverDnXtrtri_bufferSize", ADDRESS, JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_INT, ADDRESS,
-          JAVA_LONG, ADDRESS, ADDRESS);
+          "cusolverDnXtrtri_bufferSize",
+          ADDRESS,
+          JAVA_INT,
+          JAVA_INT,
+          JAVA_LONG,
+          JAVA_INT,
+          ADDRESS,
+          JAVA_LONG,
+          ADDRESS,
+          ADDRESS);
 
   // cusolverDnXtrtri(handle, uplo, diag, int64 n, type, A, int64 lda, device, size_t, host, size_t,
   // int *info);
   private final MethodHandle trtri =
       bind(
-          "cusolverDnXtrtri", ADDRESS, JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG,
-          ADDRESS, JAVA_LONG, ADDRESS, JAVA_LONG, ADDRESS);
+          "cusolverDnXtrtri",
+          ADDRESS,
+          JAVA_INT,
+          JAVA_INT,
+          JAVA_LONG,
+          JAVA_INT,
+          ADDRESS,
+          JAVA_LONG,
+          ADDRESS,
+          JAVA_LONG,
+          ADDRESS,
+          JAVA_LONG,
+          ADDRESS);
 
   // cusolverDnDsyevd_bufferSize(handle, jobz, uplo, n, A, lda, W, int *lwork);
   private final MethodHandle syevdSize =
       bind(
-          "cusolverDnDsyevd_bufferSize", ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT,
-          ADDRESS, ADDRESS);
+          "cusolverDnDsyevd_bufferSize",
+          ADDRESS,
+          JAVA_INT,
+          JAVA_INT,
+          JAVA_INT,
+          ADDRESS,
+          JAVA_INT,
+          ADDRESS,
+          ADDRESS);
 
   // cusolverDnDsyevd(handle, jobz, uplo, n, A, lda, W, work, lwork, int *info);
   private final MethodHandle syevd =
       bind(
-          "cusolverDnDsyevd", ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS,
-          ADDRESS, JAVA_INT, ADDRESS);
+          "cusolverDnDsyevd",
+          ADDRESS,
+          JAVA_INT,
+          JAVA_INT,
+          JAVA_INT,
+          ADDRESS,
+          JAVA_INT,
+          ADDRESS,
+          ADDRESS,
+          JAVA_INT,
+          ADDRESS);
 
   // cusolverDnCreateGesvdjInfo(gesvdjInfo_t *);
   private final MethodHandle createJacobi = bind("cusolverDnCreateGesvdjInfo", ADDRESS);
@@ -80,15 +121,43 @@ final class CuSolver implements AutoCloseable {
   // info);
   private final MethodHandle gesvdjSize =
       bind(
-          "cusolverDnDgesvdj_bufferSize", ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS,
-          JAVA_INT, ADDRESS, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, ADDRESS);
+          "cusolverDnDgesvdj_bufferSize",
+          ADDRESS,
+          JAVA_INT,
+          JAVA_INT,
+          JAVA_INT,
+          JAVA_INT,
+          ADDRESS,
+          JAVA_INT,
+          ADDRESS,
+          ADDRESS,
+          JAVA_INT,
+          ADDRESS,
+          JAVA_INT,
+          ADDRESS,
+          ADDRESS);
 
   // cusolverDnDgesvdj(handle, jobz, econ, m, n, A, lda, S, U, ldu, V, ldv, work, lwork, int *info,
   // info);
   private final MethodHandle gesvdj =
       bind(
-          "cusolverDnDgesvdj", ADDRESS, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT,
-          ADDRESS, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, ADDRESS);
+          "cusolverDnDgesvdj",
+          ADDRESS,
+          JAVA_INT,
+          JAVA_INT,
+          JAVA_INT,
+          JAVA_INT,
+          ADDRESS,
+          JAVA_INT,
+          ADDRESS,
+          ADDRESS,
+          JAVA_INT,
+          ADDRESS,
+          JAVA_INT,
+          ADDRESS,
+          JAVA_INT,
+          ADDRESS,
+          ADDRESS);
 
   private final CudaBackend backend;
   private final Arena arena = Arena.ofShared();
@@ -170,9 +239,7 @@ final class CuSolver implements AutoCloseable {
   long cholesky(Tensor a) {
     int n = size(a.rows());
     try (Arena call = Arena.ofConfined()) {
-      check(
-          "cholesky",
-          (int) potrfSize.invokeExact(handle, UPPER, n, a.data(), lead(a), sizes));
+      check("cholesky", (int) potrfSize.invokeExact(handle, UPPER, n, a.data(), lead(a), sizes));
       Tensor work = doubles(call);
       check(
           "cholesky",
@@ -280,20 +347,8 @@ final class CuSolver implements AutoCloseable {
           "svd",
           (int)
               gesvdjSize.invokeExact(
-                  handle,
-                  VECTORS,
-                  1,
-                  m,
-                  n,
-                  a.data(),
-                  lead(a),
-                  s.data(),
-                  vt.data(),
-                  lead(vt),
-                  v.data(),
-                  lead(v),
-                  sizes,
-                  jacobi));
+                  handle, VECTORS, 1, m, n, a.data(), lead(a), s.data(), vt.data(), lead(vt),
+                  v.data(), lead(v), sizes, jacobi));
       Tensor work = doubles(call);
       check(
           "svd",

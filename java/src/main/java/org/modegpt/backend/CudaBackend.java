@@ -11,8 +11,8 @@ import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
 /// An NVIDIA GPU: our kernels, cuBLAS for products and cuSOLVER for factorisations, all on one
-/// stream. Device memory is freed with the arena it was allocated in, in the order of the stream, so
-/// an arena may be closed while work that uses it is still queued.
+/// stream. Device memory is freed with the arena it was allocated in, in the order of the stream,
+/// so an arena may be closed while work that uses it is still queued.
 final class CudaBackend extends NativeBackend {
 
   /// How float32 products are computed; float64 ones always are in float64.
@@ -181,8 +181,7 @@ final class CudaBackend extends NativeBackend {
         "copy",
         () ->
             (int)
-                kernels.copy.invokeExact(
-                    context, destination.data(), source.data(), bytes, kind));
+                kernels.copy.invokeExact(context, destination.data(), source.data(), bytes, kind));
   }
 
   // ---- products
@@ -315,8 +314,7 @@ final class CudaBackend extends NativeBackend {
           if (first > 0) {
             accumulate(sum.columns(0, first), false, c.rows(first, last).columns(0, first));
           }
-          accumulate(
-              sum.columns(first, last), true, c.rows(first, last).columns(first, last));
+          accumulate(sum.columns(first, last), true, c.rows(first, last).columns(first, last));
         }
       }
     }

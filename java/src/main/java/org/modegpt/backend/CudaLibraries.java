@@ -81,8 +81,7 @@ final class CudaLibraries {
       throw new BackendException(
           file
               + " of CUDA 13 was not found (looked in "
-              + String.join(
-                  File.pathSeparator, folders.stream().map(Path::toString).toList())
+              + String.join(File.pathSeparator, folders.stream().map(Path::toString).toList())
               + " and where the system looks): install the CUDA 13 toolkit, or name its folder in"
               + " MODEGPT_CUDA_PATH",
           e);
@@ -138,9 +137,8 @@ final class CudaLibraries {
         throw new BackendException("cannot list " + parent + ": " + e.getMessage(), e);
       }
     }
-    found.sort(
-        (a, b) ->
-            b.toString().toLowerCase(Locale.ROOT).compareTo(a.toString().toLowerCase(Locale.ROOT)));
+    found.sort((a, b) ->
+        b.toString().toLowerCase(Locale.ROOT).compareTo(a.toString().toLowerCase(Locale.ROOT)));
     return found;
   }
 }

@@ -186,8 +186,7 @@ final class Kernels {
   // int32_t mg_brain_surgeon(mg_context *ctx, const mg_tensor *p, const mg_tensor *k, mg_tensor
   // *gone, mg_tensor *panel, mg_tensor *pivots, mg_tensor *costs);
   final MethodHandle brainSurgeon =
-      function(
-          "mg_brain_surgeon", ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+      function("mg_brain_surgeon", ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
 
   Kernels(SymbolLookup library) {
     this.library = library;

@@ -350,8 +350,7 @@ abstract class NativeBackend implements Backend {
     MemorySegment d = operand(3, panel);
     MemorySegment e = operand(4, pivots);
     MemorySegment f = operand(5, costs);
-    call(
-        "brainSurgeon", () -> (int) kernels.brainSurgeon.invokeExact(context, a, b, c, d, e, f));
+    call("brainSurgeon", () -> (int) kernels.brainSurgeon.invokeExact(context, a, b, c, d, e, f));
   }
 
   @Override

@@ -19,7 +19,7 @@ import picocli.CommandLine.Option;
     footer = {
       "",
       "Examples:",
-      "  modegpt devices                     what there is",
+      "  modegpt devices                      what there is",
       "  modegpt devices --ops --device cuda  every operation of a device against the reference"
     })
 final class DevicesCommand implements Callable<Integer> {

@@ -2,9 +2,9 @@ package org.modegpt.model;
 
 import org.modegpt.tensor.Tensor;
 
-/// Sees the inner activations of a block's forward pass, for statistics. Tensors have one row
-/// per token and are F32 or, where only products read them, of the back-end's operand type,
-/// borrowed until the method returns, and must not be changed.
+/// Sees the inner activations of a block's forward pass, for statistics. Tensors have one row per
+/// token and are F32 or, where only products read them, of the back-end's operand type, borrowed
+/// until the method returns, and must not be changed.
 public interface BlockTap {
 
   /// Looks at nothing.

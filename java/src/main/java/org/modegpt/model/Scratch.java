@@ -7,8 +7,8 @@ import org.modegpt.backend.Backend;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// Reused buffers of a forward pass, one per purpose, grown when a larger one is asked for.
-/// Tensors handed out are borrowed until the same buffer is asked for again.
+/// Reused buffers of a forward pass, one per purpose, grown when a larger one is asked for. Tensors
+/// handed out are borrowed until the same buffer is asked for again.
 final class Scratch implements AutoCloseable {
 
   enum Buffer {
@@ -45,9 +45,7 @@ final class Scratch implements AutoCloseable {
   Tensor get(Buffer buffer, DType dtype, long rows, long cols) {
     long elements = Math.multiplyExact(rows, cols);
     Held current = held.get(buffer);
-    if (current == null
-        || current.tensor.dtype() != dtype
-        || current.tensor.cols() < elements) {
+    if (current == null || current.tensor.dtype() != dtype || current.tensor.cols() < elements) {
       if (current != null) {
         backend.sync();
         current.arena.close();
