@@ -39,7 +39,7 @@ FAMILIES = {
     "gemma": ("Gemma", dict(HEAD, num_hidden_layers=2)),
     "gemma2": ("Gemma2", dict(HEAD, sliding_window=8, query_pre_attn_scalar=24, attn_logit_softcapping=5.0, final_logit_softcapping=4.0)),
     "gemma3": ("Gemma3", dict(HEAD, sliding_window=8, query_pre_attn_scalar=24, layer_types=["sliding_attention", "full_attention", "sliding_attention"])),
-    "smollm3": ("SmolLM3", dict(COMMON, no_rope_layers=[1, 0, 1])),
+    "smollm3": ("SmolLM3", dict(COMMON, num_hidden_layers=4, no_rope_layers=[1, 1, 1, 0])),
     "phi3": ("Phi3", dict(COMMON, sliding_window=24)),
     "phi3-longrope": ("Phi3", dict(COMMON, max_position_embeddings=128, original_max_position_embeddings=64, rope_parameters=LONGROPE)),
     "olmo2": ("Olmo2", dict(COMMON, num_hidden_layers=2)),

@@ -61,4 +61,9 @@ public final class TestData {
   public static Path family(String name) {
     return REPOSITORY.resolve("java/src/test/resources/families").resolve(name).normalize();
   }
+
+  /// A GGUF file that llama.cpp wrote, see `tools/make_gguf.py`.
+  public static Path gguf(String name) {
+    return REPOSITORY.resolve("java/src/test/resources/gguf").resolve(name).normalize();
+  }
 }
