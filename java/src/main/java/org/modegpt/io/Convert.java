@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
@@ -12,6 +13,9 @@ import tools.jackson.databind.node.ObjectNode;
 /// Writes any readable checkpoint as a Hugging Face folder in one type: dequantises GGUF, or
 /// changes the type of a folder.
 public final class Convert {
+  /// Families whose files have the engine's own names.
+  private static final List<String> SAME_NAMES = List.of("llama", "qwen2", "modegpt");
+
   private Convert() {}
 
   /// Told after each tensor.
@@ -38,6 +42,12 @@ public final class Convert {
     if (!backend.unifiedMemory()
         || !(dtype == DType.F32 || dtype == DType.F16 || dtype == DType.BF16)) {
       throw new IllegalArgumentException("cannot convert to " + dtype + " on " + backend.name());
+    }
+    String type = source.config().path("model_type").asString("");
+    if (source.neutral() && !SAME_NAMES.contains(type)) {
+      throw new UserException(
+          "%s: a GGUF file of a '%s' model cannot be converted; it can be compressed, evaluated and run"
+              .formatted(source.path(), type));
     }
     TensorSource tensors = source.tensors();
     List<TensorInfo> declarations = new ArrayList<>();

@@ -17,8 +17,8 @@ import tools.jackson.databind.node.ObjectNode;
 /// llama.cpp's tensor names are the same for all architectures; what differs is in {@link Family}.
 ///
 /// For architectures that turn neighbouring columns, llama.cpp stores query and key rows of rotary
-/// pairs next to each other where Hugging Face keeps the two halves of a head apart: row `s * h/2 + t`
-/// of a head (half s, pair t) is row `2 t + s` of it in the file.
+/// pairs next to each other where Hugging Face keeps the two halves of a head apart: row `s * h/2 +
+/// t` of a head (half s, pair t) is row `2 t + s` of it in the file.
 final class GgufArchitecture {
   /// @param permuted whether query and key rows are interleaved
   /// @param normShift what the converter added to the norm weights
@@ -134,7 +134,10 @@ final class GgufArchitecture {
       }
       if (block.matches()) {
         addBlock(
-            parameters, tensor, "model.layers." + block.group(1) + ".", block.group(2),
+            parameters,
+            tensor,
+            "model.layers." + block.group(1) + ".",
+            block.group(2),
             "." + block.group(3));
       } else if (global.matches() && GLOBAL.containsKey(global.group(1))) {
         TensorSlice slice = TensorSlice.whole(tensor);
@@ -319,8 +322,7 @@ final class GgufArchitecture {
     long step = stated instanceof Long n && n > 0 ? n : period;
     ArrayNode types = config.putArray("layer_types");
     for (int i = 0; i < count("block_count"); i++) {
-      boolean slides =
-          i < listed.size() ? Boolean.TRUE.equals(listed.get(i)) : (i + 1) % step != 0;
+      boolean slides = i < listed.size() ? Boolean.TRUE.equals(listed.get(i)) : (i + 1) % step != 0;
       types.add(slides ? "sliding_attention" : "full_attention");
     }
   }

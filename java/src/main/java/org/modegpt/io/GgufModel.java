@@ -12,9 +12,9 @@ import java.util.SequencedSet;
 import org.modegpt.tensor.Tensor;
 import tools.jackson.databind.node.ObjectNode;
 
-/// A GGUF file seen as a checkpoint under the engine's own parameter names (see the compact format in
-/// ARCHITECTURE.md), with the configuration and the tokenizer files that the original folder had.
-/// Where llama.cpp fuses, reorders or shifts weights, {@link GgufArchitecture} says how.
+/// A GGUF file seen as a checkpoint under the engine's own parameter names (see the compact format
+/// in ARCHITECTURE.md), with the configuration and the tokenizer files that the original folder
+/// had. Where llama.cpp fuses, reorders or shifts weights, {@link GgufArchitecture} says how.
 final class GgufModel implements TensorSource {
   private final GgufFile file;
   private final GgufArchitecture architecture;
