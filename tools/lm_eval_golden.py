@@ -124,8 +124,7 @@ def main():
     if args.threads:
         torch.set_num_threads(args.threads)
     golden = {
-        "command": "python3 tools/lm_eval_golden.py " + " ".join(
-            [args.model.name] + [a for a in sys.argv[2:] if not a.startswith("/")]),
+        "command": " ".join(["python3 tools/lm_eval_golden.py"] + [pathlib.Path(a).name for a in sys.argv[1:]]),
         "lm_eval": lm_eval.__version__, "torch": torch.__version__, "model": args.model.name, "tasks": {}}
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)

@@ -2,6 +2,7 @@ package org.modegpt.cli;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.modegpt.UserException;
 
 /// The demonstration model and texts that come with the program; the launcher says where.
@@ -18,6 +19,12 @@ final class Demo {
 
   static Path evaluationText() {
     return existing("text/wikitext2.test.txt", "give a text with --file");
+  }
+
+  /// The folder of the demonstration texts, where there is one: data of built-in tasks.
+  static List<Path> textFolders() {
+    Path folder = Path.of(System.getProperty("modegpt.demo", ""), "text");
+    return Files.isDirectory(folder) ? List.of(folder) : List.of();
   }
 
   private static Path existing(String name, String advice) {

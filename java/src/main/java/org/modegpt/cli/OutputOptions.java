@@ -44,6 +44,12 @@ final class OutputOptions {
     }
   }
 
+  /// Something that went wrong without ending the command: one line on standard error, as the
+  /// program tells errors.
+  void problem(String message) {
+    spec.commandLine().getErr().println("modegpt: " + message);
+  }
+
   void detail(String message) {
     if (verbose) {
       say(message);

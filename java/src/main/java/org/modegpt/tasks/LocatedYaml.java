@@ -1,0 +1,279 @@
+package org.modegpt.tasks;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+import org.modegpt.UserException;
+import org.modegpt.io.Json;
+import tools.jackson.core.JacksonException;
+import tools.jackson.core.JsonParser;
+import tools.jackson.core.JsonToken;
+import tools.jackson.core.StreamReadFeature;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.node.ArrayNode;
+import tools.jackson.databind.node.ObjectNode;
+import tools.jackson.dataformat.yaml.YAMLMapper;
+
+/// A YAML (or JSON) file whose every value knows its line, for errors that say where.
+public final class LocatedYaml {
+  private static final YAMLMapper MAPPER =
+      YAMLMapper.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
+
+  private final String name;
+  private final ObjectNode root;
+  private final Map<String, Integer> lines = new HashMap<>();
+  private final Set<String> asked = new HashSet<>();
+
+  private LocatedYaml(String name, String text) {
+    this.name = name;
+    try (JsonParser parser = MAPPER.createParser(text)) {
+      JsonToken first = parser.nextToken();
+      if (first == null) {
+        throw new UserException(name + " is empty");
+      }
+      JsonNode value = read(parser, "");
+      if (parser.nextToken() != null) {
+        throw error("", "more than one document in a file");
+      }
+      if (!(value instanceof ObjectNode object)) {
+        throw error("", "want keys and values (task: ..., doc_to_text: ...), not " + kind(value));
+      }
+      this.root = object;
+    } catch (JacksonException e) {
+      String reason =
+          e.getOriginalMessage().lines().filter(l -> !l.isBlank()).findFirst().orElse("");
+      int line = e.getLocation() == null ? 0 : e.getLocation().getLineNr();
+      throw new UserException(
+          name + (line > 0 ? ":" + line : "") + ": not valid YAML: " + reason, e);
+    }
+  }
+
+  public static LocatedYaml read(Path file) {
+    try {
+      return of(file.toString(), Files.readString(file));
+    } catch (IOException e) {
+      throw new UserException("cannot read " + file + ": " + reason(e), e);
+    }
+  }
+
+  static String reason(IOException e) {
+    return switch (e) {
+      case java.nio.file.NoSuchFileException _ -> "there is no such file";
+      case java.nio.charset.CharacterCodingException _ -> "it is not UTF-8";
+      default -> String.valueOf(e.getMessage());
+    };
+  }
+
+  public static LocatedYaml of(String name, String text) {
+    return new LocatedYaml(name, text.startsWith("\uFEFF") ? text.substring(1) : text);
+  }
+
+  public static LocatedYaml of(String name, byte[] utf8) {
+    return of(name, new String(utf8, StandardCharsets.UTF_8));
+  }
+
+  /// Keys that this file lacks are taken from `base`, with its lines.
+  LocatedYaml withDefaults(LocatedYaml base) {
+    for (Map.Entry<String, JsonNode> entry : base.root.properties()) {
+      if (!root.has(entry.getKey())) {
+        root.set(entry.getKey(), entry.getValue());
+        String pointer = "/" + entry.getKey();
+        base.lines.forEach((path, line) -> {
+          if (path.equals(pointer) || path.startsWith(pointer + "/")) {
+            lines.put(path, line);
+          }
+        });
+      }
+    }
+    return this;
+  }
+
+  private JsonNode read(JsonParser parser, String pointer) {
+    lines.put(pointer, parser.currentTokenLocation().getLineNr());
+    Object tag = parser.getTypeId();
+    if (tag != null && tag.toString().contains("function")) {
+      throw error(
+          pointer,
+          "!function runs Python code, which this program does not; write a template instead, such as \"{{question}}\"");
+    }
+    switch (parser.currentToken()) {
+      case START_OBJECT:
+        ObjectNode object = Json.MAPPER.createObjectNode();
+        while (parser.nextToken() != JsonToken.END_OBJECT) {
+          String key = parser.currentName();
+          int line = parser.currentTokenLocation().getLineNr();
+          parser.nextToken();
+          String child = pointer + "/" + key;
+          object.set(key, read(parser, child));
+          lines.put(child, line);
+        }
+        return object;
+      case START_ARRAY:
+        ArrayNode array = Json.MAPPER.createArrayNode();
+        while (parser.nextToken() != JsonToken.END_ARRAY) {
+          array.add(read(parser, pointer + "/" + array.size()));
+        }
+        return array;
+      case VALUE_NUMBER_INT:
+        return Json.MAPPER.getNodeFactory().numberNode(parser.getLongValue());
+      case VALUE_NUMBER_FLOAT:
+        return Json.MAPPER.getNodeFactory().numberNode(parser.getDoubleValue());
+      case VALUE_TRUE:
+        return Json.MAPPER.getNodeFactory().booleanNode(true);
+      case VALUE_FALSE:
+        return Json.MAPPER.getNodeFactory().booleanNode(false);
+      case VALUE_NULL:
+        return Json.MAPPER.getNodeFactory().nullNode();
+      default:
+        return Json.MAPPER.getNodeFactory().stringNode(parser.getString());
+    }
+  }
+
+  public String name() {
+    return name;
+  }
+
+  public ObjectNode root() {
+    return root;
+  }
+
+  /// `FILE:LINE: message` for the value at a JSON pointer (`/metric_list/0/metric`).
+  public UserException error(String pointer, String message) {
+    String known = pointer;
+    while (!lines.containsKey(known) && !known.isEmpty()) {
+      known = known.substring(0, known.lastIndexOf('/'));
+    }
+    Integer line = lines.get(known);
+    return new UserException(name + (line == null ? "" : ":" + line) + ": " + message);
+  }
+
+  /// The value of the first of `keys` that is there and not null.
+  public @Nullable JsonNode get(String... keys) {
+    return at("", keys);
+  }
+
+  /// The same inside the object at `pointer`.
+  public @Nullable JsonNode at(String pointer, String... keys) {
+    JsonNode parent = pointer.isEmpty() ? root : root.at(pointer);
+    JsonNode found = null;
+    for (String key : keys) {
+      asked.add(pointer + "/" + key);
+      JsonNode value = parent.get(key);
+      if (value != null && !value.isNull()) {
+        if (found != null) {
+          throw error(pointer + "/" + key, "give only one of " + String.join(", ", keys));
+        }
+        found = value;
+      }
+    }
+    return found;
+  }
+
+  /// The pointer of the first of `keys` that is there, for errors.
+  public String pointer(String pointer, String... keys) {
+    JsonNode parent = pointer.isEmpty() ? root : root.at(pointer);
+    for (String key : keys) {
+      if (parent.has(key)) {
+        return pointer + "/" + key;
+      }
+    }
+    return pointer;
+  }
+
+  public @Nullable String text(String pointer, String... keys) {
+    JsonNode node = at(pointer, keys);
+    if (node == null) {
+      return null;
+    }
+    if (node.isContainer()) {
+      throw error(pointer(pointer, keys), "want a text, not " + kind(node));
+    }
+    return node.asString();
+  }
+
+  public @Nullable Integer integer(String pointer, int minimum, String... keys) {
+    JsonNode node = at(pointer, keys);
+    if (node == null) {
+      return null;
+    }
+    boolean digits = node.isString() && node.stringValue().matches("\\d{1,9}");
+    if (!digits && (!node.isIntegralNumber() || !node.canConvertToInt())
+        || node.asInt() < minimum) {
+      throw error(
+          pointer(pointer, keys), "want a whole number of at least " + minimum + ", not " + node);
+    }
+    return node.asInt();
+  }
+
+  public @Nullable Double number(String pointer, String... keys) {
+    JsonNode node = at(pointer, keys);
+    if (node == null) {
+      return null;
+    }
+    if (!node.isNumber()) {
+      throw error(pointer(pointer, keys), "want a number, not " + node);
+    }
+    return node.doubleValue();
+  }
+
+  public boolean flag(String pointer, boolean otherwise, String... keys) {
+    JsonNode node = at(pointer, keys);
+    if (node == null) {
+      return otherwise;
+    }
+    if (!node.isBoolean()) {
+      throw error(pointer(pointer, keys), "want true or false, not " + node);
+    }
+    return node.booleanValue();
+  }
+
+  /// A text, or a list of texts.
+  public List<String> texts(String pointer, String... keys) {
+    JsonNode node = at(pointer, keys);
+    if (node == null) {
+      return List.of();
+    }
+    if (!node.isContainer()) {
+      return List.of(node.asString());
+    }
+    List<String> texts = new ArrayList<>();
+    for (JsonNode value : node.values()) {
+      if (node.isObject() || value.isContainer()) {
+        throw error(pointer(pointer, keys), "want a list of texts");
+      }
+      texts.add(value.asString());
+    }
+    return texts;
+  }
+
+  /// Refuses a key of the object at `pointer` that nobody has asked for and that is not in
+  /// `ignored`.
+  public void refuseUnknown(String pointer, Set<String> ignored) {
+    JsonNode parent = pointer.isEmpty() ? root : root.at(pointer);
+    for (String key : parent.propertyNames()) {
+      String child = pointer + "/" + key;
+      if (!asked.contains(child) && !ignored.contains(key)) {
+        List<String> known =
+            asked.stream()
+                .filter(
+                    p -> p.startsWith(pointer + "/") && p.indexOf('/', pointer.length() + 1) < 0)
+                .map(p -> p.substring(pointer.length() + 1))
+                .sorted()
+                .toList();
+        throw error(child, "unknown key '" + key + "'" + Names.suggestion(key, known));
+      }
+    }
+  }
+
+  static String kind(JsonNode node) {
+    return node.isArray() ? "a list" : node.isObject() ? "an object" : node.toString();
+  }
+}

@@ -1,0 +1,542 @@
+package org.modegpt.tasks;
+
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+import org.modegpt.UserException;
+import org.modegpt.io.Json;
+import org.modegpt.tasks.TaskDefinition.Examples;
+import org.modegpt.tasks.TaskDefinition.Generation;
+import org.modegpt.tasks.TaskDefinition.MetricUse;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.node.ObjectNode;
+
+/// Reads a task definition. It accepts what lm-evaluation-harness task files say, as far as no
+/// Python code is involved, and shorter names of our own; everything else is an error with file,
+/// line and reason.
+public final class TaskFile {
+  /// Keys of lm-evaluation-harness that do not change what is measured here.
+  private static final Set<String> IGNORED =
+      Set.of(
+          "task_alias",
+          "tag",
+          "should_decontaminate",
+          "doc_to_decontamination_query",
+          "metadata",
+          "dataset_name",
+          "training_split",
+          "validation_split",
+          "repeats",
+          "unsafe_code",
+          "recipe",
+          "about",
+          "licence",
+          "homepage");
+
+  private static final Set<String> PYTHON =
+      Set.of(
+          "process_docs",
+          "process_results",
+          "custom_dataset",
+          "use_prompt",
+          "doc_to_image",
+          "doc_to_audio");
+
+  private static final int DEFAULT_MAX_TOKENS = 256;
+
+  private final LocatedYaml yaml;
+  private final String folder;
+
+  private TaskFile(LocatedYaml yaml, String folder) {
+    this.yaml = yaml;
+    this.folder = folder;
+  }
+
+  /// Reads a file.
+  ///
+  /// @throws UserException `FILE:LINE: reason` when it is not a sound definition
+  public static TaskDefinition read(Path file) {
+    Path parent = file.toAbsolutePath().getParent();
+    return of(withIncludes(file, 0), parent == null ? "" : parent.toString());
+  }
+
+  static TaskDefinition of(LocatedYaml yaml, String folder) {
+    return new TaskFile(yaml, folder).definition();
+  }
+
+  /// A file's text with that of the files it includes put in for keys that it lacks.
+  private static LocatedYaml withIncludes(Path file, int depth) {
+    LocatedYaml yaml = LocatedYaml.read(file);
+    String include = yaml.text("", "include");
+    if (include == null) {
+      return yaml;
+    }
+    Path base = file.resolveSibling(include);
+    if (depth > 8 || !Files.isRegularFile(base)) {
+      throw yaml.error(
+          "/include", depth > 8 ? "files include each other" : "there is no file " + base);
+    }
+    return yaml.withDefaults(withIncludes(base, depth + 1));
+  }
+
+  private TaskDefinition definition() {
+    for (String key : PYTHON) {
+      if (yaml.get(key) != null) {
+        throw yaml.error("/" + key, key + " is not supported: it needs Python code or other media");
+      }
+    }
+    String name = name();
+    OutputType type = type();
+    Template text = template("doc_to_text", "prompt", "query");
+    List<Template> choices = templates("doc_to_choice", "choices");
+    List<Template> contexts = templates("doc_to_contexts", "contexts");
+    Template target = target();
+    Template gold = template("gold_context", "gold_index");
+    check(type, text, choices, contexts, target, gold);
+    if (!contexts.isEmpty() && gold == null) {
+      gold = text;
+      text = null;
+    }
+    Examples examples = examples();
+    List<AnswerFilter> filters = filters(type);
+    TaskDefinition definition =
+        new TaskDefinition(
+            name,
+            yaml.name(),
+            folder,
+            version(),
+            type,
+            data(name),
+            template("description"),
+            text,
+            choices,
+            contexts,
+            target,
+            gold,
+            orElse(yaml.text("", "target_delimiter"), " "),
+            examples,
+            metrics(type),
+            generation(type, examples.delimiter()),
+            filters,
+            template("group_by", "subject"),
+            orElse(yaml.integer("", 0, "limit"), 0),
+            orElse(yaml.integer("", 2, "block_length", "ctx_size"), 0),
+            hash());
+    yaml.refuseUnknown("", IGNORED);
+    return definition;
+  }
+
+  private String name() {
+    String name = yaml.text("", "task", "name");
+    if (name == null) {
+      String file = Path.of(yaml.name()).getFileName().toString();
+      name = file.replaceFirst("\\.(ya?ml|json)$", "");
+    }
+    if (!name.matches("[\\w.+:/-]+")) {
+      throw yaml.error("/task", "'" + name + "' is no task name: letters, digits and _ - . only");
+    }
+    return name;
+  }
+
+  private OutputType type() {
+    String label = yaml.text("", "output_type", "type");
+    if (label == null) {
+      return yaml.get("doc_to_choice", "choices") != null
+          ? OutputType.MULTIPLE_CHOICE
+          : OutputType.GENERATE_UNTIL;
+    }
+    for (OutputType type : OutputType.values()) {
+      if (type.label().equals(label.toLowerCase(Locale.ROOT).replace('-', '_'))) {
+        return type;
+      }
+    }
+    throw yaml.error(
+        yaml.pointer("", "output_type", "type"),
+        "unknown output_type '"
+            + label
+            + "': choose one of "
+            + String.join(", ", OutputType.labels())
+            + Names.suggestion(label, OutputType.labels()));
+  }
+
+  private @Nullable Template target() {
+    return template("doc_to_target", "gold", "target", "answer");
+  }
+
+  private void check(
+      OutputType type,
+      @Nullable Template text,
+      List<Template> choices,
+      List<Template> contexts,
+      @Nullable Template target,
+      @Nullable Template gold) {
+    switch (type) {
+      case MULTIPLE_CHOICE -> {
+        require(
+            !choices.isEmpty() || !contexts.isEmpty(),
+            "a multiple_choice task needs doc_to_choice: a field with the list of choices, or a list of templates");
+        require(
+            text != null || gold != null,
+            "a multiple_choice task needs doc_to_text, the question as a template");
+        require(
+            target != null,
+            "a multiple_choice task needs doc_to_target, the index, letter or text of the right choice");
+      }
+      case LOGLIKELIHOOD, GENERATE_UNTIL -> {
+        require(
+            text != null,
+            "a " + type.label() + " task needs doc_to_text, the prompt as a template");
+        require(
+            target != null || type == OutputType.GENERATE_UNTIL,
+            "a loglikelihood task needs doc_to_target, the continuation as a template");
+      }
+      case LOGLIKELIHOOD_ROLLING ->
+          require(
+              target != null || text != null,
+              "a loglikelihood_rolling task needs doc_to_target, the document as a template");
+      case PERPLEXITY, DIVERGENCE -> {}
+    }
+  }
+
+  private void require(boolean condition, String message) {
+    if (!condition) {
+      throw yaml.error(yaml.pointer("", "output_type", "type", "task", "name"), message);
+    }
+  }
+
+  private @Nullable Template template(String... keys) {
+    JsonNode node = yaml.get(keys);
+    if (node == null) {
+      return null;
+    }
+    String pointer = yaml.pointer("", keys);
+    if (node.isContainer()) {
+      throw yaml.error(pointer, "want a template (a text), not " + LocatedYaml.kind(node));
+    }
+    return parse(pointer, node.isBoolean() ? (node.booleanValue() ? "1" : "0") : node.asString());
+  }
+
+  private List<Template> templates(String... keys) {
+    JsonNode node = yaml.get(keys);
+    if (node == null) {
+      return List.of();
+    }
+    String pointer = yaml.pointer("", keys);
+    if (!node.isContainer()) {
+      return List.of(parse(pointer, node.asString()));
+    }
+    List<Template> templates = new ArrayList<>();
+    for (Map.Entry<String, JsonNode> entry : entries(node).entrySet()) {
+      String child = pointer + "/" + entry.getKey();
+      if (entry.getValue().isContainer()) {
+        throw yaml.error(
+            child, "want the template of one choice, not " + LocatedYaml.kind(entry.getValue()));
+      }
+      if (entry.getValue().asString().isEmpty()) {
+        throw yaml.error(child, "the choice is empty");
+      }
+      templates.add(parse(child, entry.getValue().asString()));
+    }
+    if (templates.size() < 2) {
+      throw yaml.error(pointer, "want at least two choices, or one template that gives a list");
+    }
+    return templates;
+  }
+
+  private static Map<String, JsonNode> entries(JsonNode container) {
+    Map<String, JsonNode> entries = new LinkedHashMap<>();
+    if (container.isObject()) {
+      container.properties().forEach(e -> entries.put(e.getKey(), e.getValue()));
+    } else {
+      for (int i = 0; i < container.size(); i++) {
+        entries.put(Integer.toString(i), container.get(i));
+      }
+    }
+    return entries;
+  }
+
+  private Template parse(String pointer, String source) {
+    try {
+      return Template.of(source);
+    } catch (TemplateException e) {
+      throw yaml.error(pointer, "the template is wrong: " + e.getMessage());
+    }
+  }
+
+  /// The files of the items: our `data`, or what an lm-evaluation-harness file says of a local data
+  /// set.
+  private List<String> data(String name) {
+    List<String> files = yaml.texts("", "data", "file", "files");
+    String split =
+        orElse(
+            yaml.text("", "test_split", "split"),
+            orElse(yaml.text("", "validation_split"), "test"));
+    String path = yaml.text("", "dataset_path", "dataset");
+    JsonNode given =
+        yaml.get("dataset_kwargs") == null ? null : yaml.at("/dataset_kwargs", "data_files");
+    if (!files.isEmpty()) {
+      return files;
+    }
+    if (given != null) {
+      return dataFiles(given, split);
+    }
+    if (path == null) {
+      return List.of(name + ".jsonl");
+    }
+    return path.matches(".*\\.(jsonl|json|csv|tsv|txt)")
+        ? List.of(path)
+        : List.of(name + ".jsonl", path + "/" + split + ".jsonl");
+  }
+
+  private List<String> dataFiles(JsonNode given, String split) {
+    JsonNode files = given.isObject() ? given.get(split) : given;
+    if (files == null) {
+      throw yaml.error(
+          "/dataset_kwargs/data_files", "there is no file of the split '" + split + "'");
+    }
+    return files.isArray()
+        ? files.values().stream().map(JsonNode::asString).toList()
+        : List.of(files.asString());
+  }
+
+  private Examples examples() {
+    int count = orElse(yaml.integer("", 0, "num_fewshot", "fewshot"), 0);
+    List<String> data = yaml.texts("", "fewshot_data");
+    String split = yaml.text("", "fewshot_split");
+    JsonNode files =
+        yaml.get("dataset_kwargs") == null ? null : yaml.at("/dataset_kwargs", "data_files");
+    if (data.isEmpty() && split != null && files != null && files.has(split)) {
+      data = dataFiles(files, split);
+    }
+    boolean random = true;
+    List<Map<String, @Nullable Object>> documents = new ArrayList<>();
+    if (yaml.get("fewshot_config") != null) {
+      String sampler = orElse(yaml.text("/fewshot_config", "sampler"), "default");
+      if (!Set.of("default", "first_n").contains(sampler)) {
+        throw yaml.error(
+            "/fewshot_config/sampler",
+            "unknown sampler '" + sampler + "': choose first_n or default");
+      }
+      random = sampler.equals("default");
+      JsonNode samples = yaml.at("/fewshot_config", "samples");
+      yaml.refuseUnknown("/fewshot_config", Set.of("split"));
+      for (JsonNode sample : samples == null ? List.<JsonNode>of() : samples.values()) {
+        if (!(Values.of(sample) instanceof Map<?, ?>)) {
+          throw yaml.error("/fewshot_config/samples", "want a list of objects");
+        }
+        documents.add(Fields.of(sample));
+      }
+    }
+    return new Examples(
+        count,
+        data,
+        documents,
+        yaml.text("", "fewshot_by"),
+        random && documents.isEmpty(),
+        orElse(yaml.text("", "fewshot_delimiter"), "\n\n"));
+  }
+
+  private List<MetricUse> metrics(OutputType type) {
+    JsonNode list = yaml.get("metric_list", "metrics", "metric");
+    String pointer = yaml.pointer("", "metric_list", "metrics", "metric");
+    if (list == null) {
+      return Metrics.defaults(type).stream()
+          .map(m -> new MetricUse(metric(m, type, pointer), Map.of()))
+          .toList();
+    }
+    if (!list.isArray()) {
+      return List.of(new MetricUse(metric(list.asString(), type, pointer), Map.of()));
+    }
+    List<MetricUse> uses = new ArrayList<>();
+    for (int i = 0; i < list.size(); i++) {
+      uses.add(use(list.get(i), type, pointer + "/" + i));
+    }
+    if (uses.isEmpty()) {
+      throw yaml.error(pointer, "want at least one metric");
+    }
+    return uses;
+  }
+
+  private MetricUse use(JsonNode entry, OutputType type, String pointer) {
+    if (!entry.isObject()) {
+      return new MetricUse(metric(entry.asString(), type, pointer), Map.of());
+    }
+    String name = yaml.text(pointer, "metric", "name");
+    if (name == null) {
+      throw yaml.error(pointer, "an entry of metric_list needs 'metric', its name");
+    }
+    Metric metric = metric(name, type, yaml.pointer(pointer, "metric", "name"));
+    String aggregation = yaml.text(pointer, "aggregation");
+    Set<String> fits =
+        switch (metric.aggregation()) {
+          case MEAN -> Set.of("mean", "nanmean", "brier_score");
+          case EXP -> Set.of("perplexity", "weighted_perplexity");
+          case BITS -> Set.of("bits_per_byte");
+        };
+    if (aggregation != null && !fits.contains(aggregation)) {
+      throw yaml.error(
+          pointer + "/aggregation",
+          "the metric "
+              + name
+              + " has the aggregation "
+              + String.join(" or ", fits)
+              + ", not "
+              + aggregation);
+    }
+    if (yaml.flag(pointer, metric.higherIsBetter(), "higher_is_better")
+        != metric.higherIsBetter()) {
+      throw yaml.error(
+          pointer + "/higher_is_better",
+          "for the metric " + name + " it is " + metric.higherIsBetter());
+    }
+    Map<String, Object> parameters = new LinkedHashMap<>();
+    for (Map.Entry<String, JsonNode> e : entry.properties()) {
+      Object value = Values.of(e.getValue());
+      if (value != null
+          && !Set.of("metric", "name", "aggregation", "higher_is_better").contains(e.getKey())) {
+        parameters.put(e.getKey(), value);
+      }
+    }
+    if (parameters.get("regexes_to_ignore") instanceof List<?> patterns) {
+      patterns.forEach(p ->
+          checked(pointer + "/regexes_to_ignore", () -> ExactMatch.pattern(String.valueOf(p))));
+    }
+    return new MetricUse(metric, parameters);
+  }
+
+  private Metric metric(String name, OutputType type, String pointer) {
+    Metric metric = Metrics.all().get(name);
+    List<String> fitting =
+        Metrics.all().values().stream()
+            .filter(m -> m.types().contains(type))
+            .map(Metric::name)
+            .toList();
+    if (metric == null || !metric.types().contains(type)) {
+      throw yaml.error(
+          pointer,
+          (metric == null ? "unknown metric '" : "not a metric of " + type.label() + " tasks: '")
+              + name
+              + "'; there are "
+              + String.join(", ", fitting));
+    }
+    return metric;
+  }
+
+  private Generation generation(OutputType type, String delimiter) {
+    String at = "/generation_kwargs";
+    if (yaml.get("generation_kwargs") == null) {
+      return new Generation(List.of(delimiter), DEFAULT_MAX_TOKENS);
+    }
+    if (type != OutputType.GENERATE_UNTIL) {
+      throw yaml.error(at, "generation_kwargs belong to a task of output_type generate_until");
+    }
+    List<String> until = yaml.texts(at, "until", "stop");
+    Integer most = yaml.integer(at, 1, "max_gen_toks", "max_new_tokens", "max_tokens");
+    Double temperature = yaml.number(at, "temperature");
+    if (yaml.flag(at, false, "do_sample") || (temperature != null && temperature > 0)) {
+      throw yaml.error(
+          at, "text is generated greedily here: do_sample must be false and temperature 0");
+    }
+    yaml.refuseUnknown(at, Set.of("top_k", "top_p", "num_beams"));
+    if (until.stream().anyMatch(String::isEmpty)) {
+      throw yaml.error(at + "/until", "a stop text is empty");
+    }
+    return new Generation(
+        until.isEmpty() ? List.of(delimiter) : until, orElse(most, DEFAULT_MAX_TOKENS));
+  }
+
+  private List<AnswerFilter> filters(OutputType type) {
+    JsonNode list = yaml.get("filter_list", "filters");
+    if (list == null) {
+      return List.of(AnswerFilter.NONE);
+    }
+    String pointer = yaml.pointer("", "filter_list", "filters");
+    if (type != OutputType.GENERATE_UNTIL) {
+      throw yaml.error(pointer, "filters belong to a task of output_type generate_until");
+    }
+    List<AnswerFilter> filters = new ArrayList<>();
+    for (int i = 0; i < list.size(); i++) {
+      String at = pointer + "/" + i;
+      String name = orElse(yaml.text(at, "name"), "filter" + i);
+      JsonNode steps = yaml.at(at, "filter");
+      List<UnaryOperator<String>> functions = new ArrayList<>();
+      for (int s = 0; steps != null && s < steps.size(); s++) {
+        functions.add(step(at + "/filter/" + s));
+      }
+      filters.add(new AnswerFilter(name, functions));
+    }
+    return filters;
+  }
+
+  private UnaryOperator<String> step(String at) {
+    String function = orElse(yaml.text(at, "function"), "");
+    return switch (function) {
+      case "regex" -> {
+        String regex = orElse(yaml.text(at, "regex_pattern"), "#### (\\-?[0-9\\.\\,]+)");
+        JsonNode group = yaml.at(at, "group_select");
+        String fallback = orElse(yaml.text(at, "fallback"), "[invalid]");
+        yield checked(
+            at + "/regex_pattern",
+            () -> AnswerFilter.regex(regex, group == null ? 0 : group.asInt(), fallback));
+      }
+      case "remove_whitespace" -> String::strip;
+      case "lowercase" -> AnswerFilter.lowercase();
+      case "take_first" -> UnaryOperator.identity();
+      default ->
+          throw yaml.error(
+              at,
+              "unknown filter '"
+                  + function
+                  + "': there are regex, remove_whitespace, lowercase and take_first");
+    };
+  }
+
+  private interface Check<T> {
+    T run();
+  }
+
+  private <T> T checked(String pointer, Check<T> check) {
+    try {
+      return check.run();
+    } catch (TemplateException e) {
+      throw yaml.error(pointer, String.valueOf(e.getMessage()));
+    }
+  }
+
+  private String version() {
+    JsonNode version = yaml.root().path("metadata").path("version");
+    String own = yaml.text("", "version");
+    return own != null ? own : version.isMissingNode() ? "1" : version.asString();
+  }
+
+  private String hash() {
+    ObjectNode content = yaml.root().deepCopy();
+    content.remove(List.of("metadata", "limit", "num_fewshot"));
+    return sha256(Json.MAPPER.writeValueAsString(content));
+  }
+
+  static String sha256(String text) {
+    try {
+      byte[] digest =
+          MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8));
+      return HexFormat.of().formatHex(digest);
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every Java platform has SHA-256", e);
+    }
+  }
+
+  private static <T> T orElse(@Nullable T value, T otherwise) {
+    return value == null ? otherwise : value;
+  }
+}
