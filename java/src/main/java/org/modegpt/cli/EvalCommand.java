@@ -51,7 +51,8 @@ import tools.jackson.databind.node.ObjectNode;
       "  modegpt eval out/small --baseline results.json --suite quick -o results"
     })
 final class EvalCommand implements Callable<Integer> {
-  private static final List<String> REPORTS = List.of("results.json", "report.html", "report.md", "junit.xml");
+  private static final List<String> REPORTS =
+      List.of("results.json", "report.html", "report.md", "junit.xml");
 
   @Mixin private ModelOption source;
 
@@ -90,7 +91,8 @@ final class EvalCommand implements Callable<Integer> {
   @Option(
       names = "--report",
       paramLabel = "FILE",
-      description = "Write a report: .html, .md, .json (as lm-evaluation-harness) or .xml (JUnit); repeatable.")
+      description =
+          "Write a report: .html, .md, .json (as lm-evaluation-harness) or .xml (JUnit); repeatable.")
   private List<Path> reports = List.of();
 
   @Option(
@@ -177,7 +179,9 @@ final class EvalCommand implements Callable<Integer> {
     for (String name : names) {
       for (TaskDefinition task : catalog.resolve(name.strip())) {
         TaskDefinition limited =
-            limit != null && (task.limit() == 0 || limit < task.limit()) ? task.withLimit(limit) : task;
+            limit != null && (task.limit() == 0 || limit < task.limit())
+                ? task.withLimit(limit)
+                : task;
         tasks.putIfAbsent(task.name(), examples == null ? limited : limited.withExamples(examples));
       }
     }
@@ -222,10 +226,19 @@ final class EvalCommand implements Callable<Integer> {
       output.problem(result.error());
       return;
     }
-    String known = result.cached() > 0 ? ", %d of %d answers known".formatted(result.cached(), result.requests()) : "";
+    String known =
+        result.cached() > 0
+            ? ", %d of %d answers known".formatted(result.cached(), result.requests())
+            : "";
     output.say(
         String.format(
-            Locale.ROOT, "%s, %s: %d items in %.1f s%s", model, result.task().name(), result.items(), result.seconds(), known));
+            Locale.ROOT,
+            "%s, %s: %d items in %.1f s%s",
+            model,
+            result.task().name(),
+            result.items(),
+            result.seconds(),
+            known));
     if (result.truncated() > 0) {
       output.say("warning: " + result.truncation());
     }
@@ -277,7 +290,10 @@ final class EvalCommand implements Callable<Integer> {
       for (TaskResult result : evaluation.model().results()) {
         StringBuilder lines = new StringBuilder();
         result.samples().forEach(s -> lines.append(Json.MAPPER.writeValueAsString(s)).append('\n'));
-        write(folder.resolve("samples_" + result.task().name().replaceAll("[^\\w.-]", "_") + ".jsonl"), lines.toString());
+        write(
+            folder.resolve(
+                "samples_" + result.task().name().replaceAll("[^\\w.-]", "_") + ".jsonl"),
+            lines.toString());
       }
     }
   }
@@ -320,7 +336,9 @@ final class EvalCommand implements Callable<Integer> {
     return switch (ending) {
       case "html", "htm" -> "html";
       case "md", "xml", "json" -> ending;
-      default -> throw usage("--report " + report + ": want a file that ends in .html, .md, .json or .xml");
+      default ->
+          throw usage(
+              "--report " + report + ": want a file that ends in .html, .md, .json or .xml");
     };
   }
 

@@ -55,7 +55,16 @@ final class EvaluationTable {
     Table table =
         compared
             ? new Table(
-                "task", "n-shot", "metric", "", "value", "baseline", "difference", "95 % interval", "p", "verdict")
+                "task",
+                "n-shot",
+                "metric",
+                "",
+                "value",
+                "baseline",
+                "difference",
+                "95 % interval",
+                "p",
+                "verdict")
             : new Table("task", "n-shot", "items", "metric", "", "value", "stderr");
     for (Row row : evaluation.rows()) {
       Measure m = row.measure();
@@ -63,7 +72,13 @@ final class EvaluationTable {
       String arrow = m.higherIsBetter() ? "↑" : "↓";
       if (!compared) {
         table.row(
-            task, row.task().examples(), m.items(), m.label(), arrow, number(m.value()), error(m.standardError()));
+            task,
+            row.task().examples(),
+            m.items(),
+            m.label(),
+            arrow,
+            number(m.value()),
+            error(m.standardError()));
         continue;
       }
       PairedTest test = row.test();
@@ -85,7 +100,14 @@ final class EvaluationTable {
   private static Table footprints(Evaluation evaluation) {
     Table table =
         new Table(
-            "model", "parameters", "weights", "load s", "peak memory", "prompt tokens/s", "decode tokens/s", "first token s");
+            "model",
+            "parameters",
+            "weights",
+            "load s",
+            "peak memory",
+            "prompt tokens/s",
+            "decode tokens/s",
+            "first token s");
     for (Subject subject :
         evaluation.baseline() == null
             ? List.of(evaluation.model())

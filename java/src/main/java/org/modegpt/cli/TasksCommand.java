@@ -24,11 +24,7 @@ import tools.jackson.databind.node.ObjectNode;
     name = "tasks",
     description = "Lists, shows and checks evaluation tasks.",
     mixinStandardHelpOptions = true,
-    subcommands = {
-      TasksCommand.Ls.class,
-      TasksCommand.Show.class,
-      TasksCommand.Validate.class
-    },
+    subcommands = {TasksCommand.Ls.class, TasksCommand.Show.class, TasksCommand.Validate.class},
     footer = {
       "",
       "Examples:",
@@ -131,7 +127,10 @@ final class TasksCommand {
       }
       DataFolders folders = tasks.folders();
       if (!folders.has(task, task.data())) {
-        output.say("its data is not here: " + String.join(", ", task.data()) + "; name its folder with --data");
+        output.say(
+            "its data is not here: "
+                + String.join(", ", task.data())
+                + "; name its folder with --data");
         return;
       }
       for (Item item : ItemBuilder.build(task.withLimit(count), folders)) {
@@ -145,7 +144,9 @@ final class TasksCommand {
             output
                 .out()
                 .printf(
-                    "  %s%s%n", item.gold().contains(r) ? "* " : "  ", Json.MAPPER.writeValueAsString(request.continuation()));
+                    "  %s%s%n",
+                    item.gold().contains(r) ? "* " : "  ",
+                    Json.MAPPER.writeValueAsString(request.continuation()));
           }
         }
         if (item.requests().size() == 1 && !item.references().isEmpty()) {

@@ -23,8 +23,8 @@ import tools.jackson.databind.node.ObjectNode;
 
 /// How far a model's next-token predictions on a text are from those of its baseline: KL divergence
 /// of the baseline to it, how often both hold the same token most likely, and how often only one of
-/// them holds the true next token most likely (flips in both directions). Blocks of the text are the
-/// items.
+/// them holds the true next token most likely (flips in both directions). Blocks of the text are
+/// the items.
 final class Divergence {
   /// Memory for the residual streams of the blocks that pass the models together.
   private static final long STREAM_BYTES = 256L << 20;
@@ -157,7 +157,16 @@ final class Divergence {
       samples.add(sample);
     }
     return new TaskResult(
-        TaskResult.TaskId.of(task), measures, text.count(), 0, text.blockLength(), 0, text.count(), seconds, "", samples);
+        TaskResult.TaskId.of(task),
+        measures,
+        text.count(),
+        0,
+        text.blockLength(),
+        0,
+        text.count(),
+        seconds,
+        "",
+        samples);
   }
 
   /// Per predicted token, blocks being the items.

@@ -2,7 +2,6 @@ package org.modegpt.evaluate;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.evaluate.PairedTest.Verdict;
@@ -78,10 +77,9 @@ public record Evaluation(Subject model, @Nullable Subject baseline, List<Row> ro
   /// The baseline's measure of the same items, or null.
   private static @Nullable Measure find(Subject baseline, TaskResult result, Measure measure) {
     return baseline.result(result.task().name()).stream()
-        .filter(
-            r ->
-                r.task().hash().equals(result.task().hash())
-                    && r.task().examples() == result.task().examples())
+        .filter(r ->
+            r.task().hash().equals(result.task().hash())
+                && r.task().examples() == result.task().examples())
         .flatMap(r -> r.measures().stream())
         .filter(m -> m.key().equals(measure.key()) && m.items() == measure.items())
         .findFirst()
@@ -92,26 +90,28 @@ public record Evaluation(Subject model, @Nullable Subject baseline, List<Row> ro
   public Optional<Row> row(String task, @Nullable String metric) {
     return rows.stream()
         .filter(r -> r.task.name().equals(task))
-        .filter(
-            r ->
-                metric == null
-                    ? r.primary
-                    : r.measure.metric().equals(metric) || r.measure.key().equals(metric))
+        .filter(r ->
+            metric == null
+                ? r.primary
+                : r.measure.metric().equals(metric) || r.measure.key().equals(metric))
         .findFirst();
   }
 
   /// Errors of tasks, of both models.
   public List<String> errors() {
-    List<String> errors = new ArrayList<>();
-    for (Subject subject : baseline == null ? List.of(model) : List.of(model, baseline)) {
-      for (TaskResult result : subject.results()) {
-        if (result.failed()) {
-          String error = result.error();
-          errors.add(subject == model ? error : "baseline: " + error);
-        }
-      }
+    List<String> errors = new ArrayList<>(errors(model));
+    if (baseline != null) {
+      errors(baseline).stream()
+          .filter(e -> !errors.contains(e))
+          .map(e -> "baseline: " + e)
+          .toList()
+          .forEach(errors::add);
     }
-    return errors.stream().distinct().toList();
+    return errors;
+  }
+
+  private static List<String> errors(Subject subject) {
+    return subject.results().stream().filter(TaskResult::failed).map(TaskResult::error).toList();
   }
 
   /// Results that the baseline should have and has not, for the same items.
@@ -121,7 +121,6 @@ public record Evaluation(Subject model, @Nullable Subject baseline, List<Row> ro
         : rows.stream()
             .filter(r -> r.primary && r.test == null && !r.measure.metric().equals("kl_divergence"))
             .map(r -> r.task.name())
-            .filter(Objects::nonNull)
             .distinct()
             .toList();
   }

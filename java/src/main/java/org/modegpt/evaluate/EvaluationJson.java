@@ -155,7 +155,8 @@ public final class EvaluationJson {
     JsonNode model = Json.object(file).path("modegpt").path("model");
     if (!model.path("tasks").isArray()) {
       throw new UserException(
-          file + " holds no results of 'modegpt eval'; give a model, or a results.json that this program wrote");
+          file
+              + " holds no results of 'modegpt eval'; give a model, or a results.json that this program wrote");
     }
     List<TaskResult> results = new ArrayList<>();
     for (JsonNode task : model.get("tasks").values()) {

@@ -14,8 +14,8 @@ import org.modegpt.model.Transformer;
 ///
 /// @param bytes stored size of all tensors
 /// @param loadSeconds from the path to a model that is ready to decode
-/// @param peakMemory highest resident memory of the process while it was measured, in bytes; -1 where
-///   the system does not tell
+/// @param peakMemory highest resident memory of the process while it was measured, in bytes; -1
+///   where the system does not tell
 /// @param prefill tokens per second of a prompt
 /// @param decode tokens per second of a continuation, without its first token
 /// @param firstToken seconds from the prompt to the first token
@@ -66,9 +66,7 @@ public record Footprint(
         }
         return new Footprint(
             model.parameters(),
-            model.tensors().names().stream()
-                .mapToLong(n -> model.tensors().info(n).bytes())
-                .sum(),
+            model.tensors().names().stream().mapToLong(n -> model.tensors().info(n).bytes()).sum(),
             load,
             peak(),
             prompt.length,

@@ -64,7 +64,8 @@ public final class Gates {
   private void parse() {
     JsonNode list = yaml.get("gates");
     if (list == null || !list.isArray() || list.isEmpty()) {
-      throw yaml.error("/gates", "a gate file needs 'gates', a list such as [{task: arc_easy, max_drop: 0.02}]");
+      throw yaml.error(
+          "/gates", "a gate file needs 'gates', a list such as [{task: arc_easy, max_drop: 0.02}]");
     }
     for (int i = 0; i < list.size(); i++) {
       String at = "/gates/" + i;
@@ -112,18 +113,18 @@ public final class Gates {
         (r, t) -> relative(r, difference(r), t * base(r), base(r), evidence));
     JsonNode worse = yaml.at(at, "not_worse");
     if (worse != null && yaml.flag(at, false, "not_worse")) {
-      checks.add(
-          e ->
-              judged(
-                  e,
-                  task,
-                  metric,
-                  "not shown worse",
-                  r -> {
-                    require(r);
-                    boolean ok = r.verdict().map(v -> v != PairedTest.Verdict.WORSE).orElse(true);
-                    return new Judged(ok, r.verdict().map(PairedTest.Verdict::label).orElse("not tested"));
-                  }));
+      checks.add(e ->
+          judged(
+              e,
+              task,
+              metric,
+              "not shown worse",
+              r -> {
+                require(r);
+                boolean ok = r.verdict().map(v -> v != PairedTest.Verdict.WORSE).orElse(true);
+                return new Judged(
+                    ok, r.verdict().map(PairedTest.Verdict::label).orElse("not tested"));
+              }));
     }
   }
 
@@ -150,12 +151,11 @@ public final class Gates {
     Judged judge(Row row);
   }
 
-  private void threshold(
-      String at, String key, String task, @Nullable String metric, Rule rule) {
+  private void threshold(String at, String key, String task, @Nullable String metric, Rule rule) {
     Double threshold = yaml.number(at, key);
     if (threshold != null) {
-      checks.add(
-          e -> judged(e, task, metric, key + " " + plain(threshold), r -> rule.judge(r, threshold)));
+      checks.add(e ->
+          judged(e, task, metric, key + " " + plain(threshold), r -> rule.judge(r, threshold)));
     }
   }
 
@@ -242,36 +242,56 @@ public final class Gates {
     String size = yaml.text(at, "max_size");
     if (size != null) {
       long bytes = bytes(at + "/max_size", size);
-      checks.add(e -> most("max_size " + size, e.model().bytes(), bytes, "bytes"));
+      checks.add(e -> most("max_size " + size, (double) e.model().bytes(), (double) bytes, "bytes"));
     }
     Double parameters = yaml.number(at, "max_parameters");
     if (parameters != null) {
-      checks.add(e -> most("max_parameters " + plain(parameters), e.model().parameters(), parameters, "parameters"));
+      checks.add(e ->
+          most(
+              "max_parameters " + plain(parameters),
+              (double) e.model().parameters(),
+              parameters,
+              "parameters"));
     }
     Double ratio = yaml.number(at, "max_size_ratio");
     if (ratio != null) {
-      checks.add(e -> against(e, "max_size_ratio " + plain(ratio), s -> s.bytes(), r -> r <= ratio));
+      checks.add(
+          e -> against(e, "max_size_ratio " + plain(ratio), s -> (double) s.bytes(), r -> r <= ratio));
     }
     String memory = yaml.text(at, "max_peak_memory");
     if (memory != null) {
       speed = true;
       long bytes = bytes(at + "/max_peak_memory", memory);
-      checks.add(e -> most("max_peak_memory " + memory, footprint(e.model()).peakMemory(), bytes, "bytes"));
+      checks.add(e ->
+          most("max_peak_memory " + memory, (double) footprint(e.model()).peakMemory(), (double) bytes, "bytes"));
     }
     Double decode = yaml.number(at, "min_decode_tokens_per_second", "min_tokens_per_second");
     if (decode != null) {
       speed = true;
-      checks.add(e -> least("min_decode_tokens_per_second " + plain(decode), footprint(e.model()).decode().mean(), decode));
+      checks.add(e ->
+          least(
+              "min_decode_tokens_per_second " + plain(decode),
+              footprint(e.model()).decode().mean(),
+              decode));
     }
     Double prefill = yaml.number(at, "min_prefill_tokens_per_second");
     if (prefill != null) {
       speed = true;
-      checks.add(e -> least("min_prefill_tokens_per_second " + plain(prefill), footprint(e.model()).prefill().mean(), prefill));
+      checks.add(e ->
+          least(
+              "min_prefill_tokens_per_second " + plain(prefill),
+              footprint(e.model()).prefill().mean(),
+              prefill));
     }
     Double speedup = yaml.number(at, "min_decode_speedup");
     if (speedup != null) {
       speed = true;
-      checks.add(e -> against(e, "min_decode_speedup " + plain(speedup), s -> footprint(s).decode().mean(), r -> r >= speedup));
+      checks.add(e ->
+          against(
+              e,
+              "min_decode_speedup " + plain(speedup),
+              s -> footprint(s).decode().mean(),
+              r -> r >= speedup));
     }
   }
 
@@ -308,7 +328,8 @@ public final class Gates {
       return new Outcome("model: " + name, false, "there is no baseline to compare with");
     }
     double ratio = figure.of(e.model()) / figure.of(e.baseline());
-    return new Outcome("model: " + name, passes.test(ratio), plain(ratio) + " times the baseline's");
+    return new Outcome(
+        "model: " + name, passes.test(ratio), plain(ratio) + " times the baseline's");
   }
 
   static String plain(double value) {

@@ -112,7 +112,8 @@ final class ModelRun implements AutoCloseable {
       try {
         asked.add(new Asked(item, encode(task, item)));
       } catch (UserException e) {
-        throw new UserException("task " + task.name() + ": " + item.place() + ": " + e.getMessage(), e);
+        throw new UserException(
+            "task " + task.name() + ": " + item.place() + ": " + e.getMessage(), e);
       }
     }
     return asked;
@@ -120,7 +121,8 @@ final class ModelRun implements AutoCloseable {
 
   private List<Encoded> encode(TaskDefinition task, Item item) {
     return switch (task.type()) {
-      case GENERATE_UNTIL -> List.of(encoder.prompt(item.requests().getFirst().context(), room(task)));
+      case GENERATE_UNTIL ->
+          List.of(encoder.prompt(item.requests().getFirst().context(), room(task)));
       case LOGLIKELIHOOD_ROLLING -> encoder.rolling(item.requests().getFirst().continuation());
       default ->
           item.requests().stream().map(r -> encoder.pair(r.context(), r.continuation())).toList();
@@ -146,10 +148,16 @@ final class ModelRun implements AutoCloseable {
       int[] targets = Arrays.copyOfRange(ids, 1, ids.length);
       String predicted = model.directory().tokenizer().decode(targets);
       Item item =
-          new Item(b, text.name() + " block " + b, "", List.of(), List.of(), List.of(), List.of(predicted));
+          new Item(
+              b,
+              text.name() + " block " + b,
+              "",
+              List.of(),
+              List.of(),
+              List.of(),
+              List.of(predicted));
       Encoded encoded =
-          new Encoded(
-              new Packing.Sequence(Arrays.copyOf(ids, ids.length - 1), 0), targets, 0);
+          new Encoded(new Packing.Sequence(Arrays.copyOf(ids, ids.length - 1), 0), targets, 0);
       Asked one = new Asked(item, List.of(encoded));
       one.tokens = targets.length;
       asked.add(one);
@@ -163,7 +171,11 @@ final class ModelRun implements AutoCloseable {
         if (one.requests.stream().anyMatch(r -> r.cut() > 0)) {
           throw new UserException(
               "task %s: %s has %d tokens, more than the model's context of %d; --too-long cut leaves out the beginning"
-                  .formatted(task.name(), one.item.place(), longest(List.of(one)), model.config().contextLength()));
+                  .formatted(
+                      task.name(),
+                      one.item.place(),
+                      longest(List.of(one)),
+                      model.config().contextLength()));
         }
       }
     }
@@ -195,7 +207,8 @@ final class ModelRun implements AutoCloseable {
         String key = key(requests.get(r));
         JsonNode before = cache.get(key);
         if (before != null) {
-          asked.get(a).likelihoods[r] = new Likelihood(before.path("ll").asDouble(), before.path("greedy").asBoolean());
+          asked.get(a).likelihoods[r] =
+              new Likelihood(before.path("ll").asDouble(), before.path("greedy").asBoolean());
           known++;
         } else {
           open.add(requests.get(r));
@@ -229,12 +242,18 @@ final class ModelRun implements AutoCloseable {
   private void requireFinite(TaskDefinition task, List<Asked> asked) {
     List<Asked> bad =
         asked.stream()
-            .filter(a -> Arrays.stream(a.likelihoods).anyMatch(l -> !Double.isFinite(l.logLikelihood())))
+            .filter(a ->
+                Arrays.stream(a.likelihoods).anyMatch(l -> !Double.isFinite(l.logLikelihood())))
             .toList();
     if (!bad.isEmpty()) {
       throw new UserException(
           "task %s: %s gives non-finite logits on %d of %d items, the first is %s; the checkpoint is damaged"
-              .formatted(task.name(), model.directory().path(), bad.size(), asked.size(), bad.getFirst().item.place()));
+              .formatted(
+                  task.name(),
+                  model.directory().path(),
+                  bad.size(),
+                  asked.size(),
+                  bad.getFirst().item.place()));
     }
   }
 
@@ -250,8 +269,13 @@ final class ModelRun implements AutoCloseable {
       }
     }
     int known = asked.size() - open.size();
-    open.sort((a, b) -> Packing.compare(a.requests.getFirst().sequence(), b.requests.getFirst().sequence()));
-    int longest = open.stream().mapToInt(a -> a.requests.getFirst().sequence().tokens().length).max().orElse(0);
+    open.sort((a, b) ->
+        Packing.compare(a.requests.getFirst().sequence(), b.requests.getFirst().sequence()));
+    int longest =
+        open.stream()
+            .mapToInt(a -> a.requests.getFirst().sequence().tokens().length)
+            .max()
+            .orElse(0);
     for (int i = 0; i < open.size(); i++) {
       progress.update(task.name(), i, open.size(), "item");
       Asked one = open.get(i);
@@ -293,7 +317,8 @@ final class ModelRun implements AutoCloseable {
                 asked.stream().map(a -> a.item.group()).toList()));
       }
     }
-    int cut = (int) asked.stream().filter(a -> a.requests.stream().anyMatch(r -> r.cut() > 0)).count();
+    int cut =
+        (int) asked.stream().filter(a -> a.requests.stream().anyMatch(r -> r.cut() > 0)).count();
     int requests = asked.stream().mapToInt(a -> a.requests.size()).sum();
     return new TaskResult(
         TaskResult.TaskId.of(task),

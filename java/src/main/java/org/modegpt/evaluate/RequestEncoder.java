@@ -3,6 +3,7 @@ package org.modegpt.evaluate;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.OptionalInt;
 import java.util.stream.IntStream;
 import org.modegpt.UserException;
 import org.modegpt.model.ModelConfig;
@@ -28,8 +29,8 @@ final class RequestEncoder {
   private final Tokenizer tokenizer;
   private final int contextLength;
   private final int vocabSize;
-  private final int prefix;
-  private final String prefixText;
+  private final OptionalInt first;
+  private final String firstText;
   private String lastContext = "";
   private int[] lastIds = {};
 
@@ -37,34 +38,33 @@ final class RequestEncoder {
     this.tokenizer = tokenizer;
     this.contextLength = config.contextLength();
     this.vocabSize = config.vocabSize();
-    this.prefix =
-        tokenizer
-            .bosId()
-            .orElseGet(
-                () ->
-                    tokenizer
-                        .eosId()
-                        .orElseThrow(
-                            () ->
-                                new UserException(
-                                    "the model has neither a BOS nor an EOS token, which scoring starts with; name one in tokenizer_config.json")));
-    this.prefixText = tokenizer.decode(prefix);
+    OptionalInt bos = tokenizer.bosId();
+    this.first = bos.isPresent() ? bos : tokenizer.eosId();
+    this.firstText = first.isPresent() ? tokenizer.decode(first.getAsInt()) : "";
+  }
+
+  /// The token that stands before a text without context.
+  private int first() {
+    return first.orElseThrow(
+        () ->
+            new UserException(
+                "the model has neither a BOS nor an EOS token to start with; name one in tokenizer_config.json"));
   }
 
   /// A continuation after a context.
   Encoded pair(String context, String continuation) {
     if (context.isEmpty()) {
       int[] ids = requireTokens(tokenizer.encode(continuation), continuation);
-      return ids[0] == prefix && ids.length > 1
-          ? fit(new int[] {prefix}, Arrays.copyOfRange(ids, 1, ids.length))
-          : fit(new int[] {prefix}, ids);
+      return ids[0] == first() && ids.length > 1
+          ? fit(new int[] {first()}, Arrays.copyOfRange(ids, 1, ids.length))
+          : fit(new int[] {first()}, ids);
     }
     String stripped = context.stripTrailing();
     String rest = context.substring(stripped.length()) + continuation;
     int[] whole = encode(stripped + rest);
     int[] before = context(stripped);
     if (before.length == 0) {
-      return fit(new int[] {prefix}, requireTokens(whole, rest));
+      return fit(new int[] {first()}, requireTokens(whole, rest));
     }
     return fit(
         before,
@@ -88,10 +88,9 @@ final class RequestEncoder {
       // A later window is as long as the model allows, like the first, so the last one overlaps.
       int start = from == 0 ? 0 : Math.max(1, to - contextLength);
       int[] input = new int[to - start];
-      input[0] = start == 0 ? prefix : ids[start - 1];
+      input[0] = start == 0 ? first() : ids[start - 1];
       System.arraycopy(ids, start, input, 1, to - start - 1);
-      windows.add(
-          encoded(input, from - start, Arrays.copyOfRange(ids, from, to), 0));
+      windows.add(encoded(input, from - start, Arrays.copyOfRange(ids, from, to), 0));
     }
     return windows;
   }
@@ -110,7 +109,8 @@ final class RequestEncoder {
               .formatted(continuation.length, contextLength));
     }
     int[] all =
-        IntStream.concat(Arrays.stream(context), Arrays.stream(continuation).limit(continuation.length - 1L))
+        IntStream.concat(
+                Arrays.stream(context), Arrays.stream(continuation).limit(continuation.length - 1L))
             .toArray();
     int cut = Math.max(0, all.length - contextLength);
     int[] input = Arrays.copyOfRange(all, cut, all.length);
@@ -145,7 +145,7 @@ final class RequestEncoder {
 
   /// With special tokens, unless the text has its own.
   private int[] encode(String text) {
-    boolean own = !prefixText.isEmpty() && text.startsWith(prefixText);
+    boolean own = !firstText.isEmpty() && text.startsWith(firstText);
     return tokenizer.encode(text, !own);
   }
 }

@@ -38,7 +38,13 @@ final class ResultCache implements AutoCloseable {
         cache.read(line);
       }
     } catch (IOException e) {
-      throw new UserException("cannot read the results kept in " + file + ": " + e.getMessage() + "; remove the file or add --no-cache", e);
+      throw new UserException(
+          "cannot read the results kept in "
+              + file
+              + ": "
+              + e.getMessage()
+              + "; remove the file or add --no-cache",
+          e);
     }
     return cache;
   }
@@ -83,7 +89,13 @@ final class ResultCache implements AutoCloseable {
       }
       pending.setLength(0);
     } catch (IOException e) {
-      throw new UserException("cannot keep results in " + file + ": " + e.getMessage() + "; choose another folder with --cache or add --no-cache", e);
+      throw new UserException(
+          "cannot keep results in "
+              + file
+              + ": "
+              + e.getMessage()
+              + "; choose another folder with --cache or add --no-cache",
+          e);
     }
   }
 

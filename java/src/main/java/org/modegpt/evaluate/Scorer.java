@@ -49,9 +49,9 @@ final class Scorer implements AutoCloseable {
     this.head = new LanguageHead(backend, model, Residence.F32);
     this.batchRows =
         Math.clamp(
-                BATCH_WORK / Math.max(1, 2 * model.config().matrixParameters()),
-                MIN_BATCH_ROWS,
-                MAX_BATCH_ROWS);
+            BATCH_WORK / Math.max(1, 2 * model.config().matrixParameters()),
+            MIN_BATCH_ROWS,
+            MAX_BATCH_ROWS);
   }
 
   /// Scores requests in an order of its own; after every batch `batchDone` is called.
@@ -69,7 +69,11 @@ final class Scorer implements AutoCloseable {
     for (int b = 0; b < batches.size(); b++) {
       long done = b * layers;
       progress.update(phase, done, total, "step");
-      batch(requests, batches.get(b), sink, layer -> progress.update(phase, done + layer, total, "step"));
+      batch(
+          requests,
+          batches.get(b),
+          sink,
+          layer -> progress.update(phase, done + layer, total, "step"));
       batchDone.run();
     }
     progress.update(phase, total, total, "step");
@@ -111,7 +115,8 @@ final class Scorer implements AutoCloseable {
       while (from < batch.length) {
         int to = from;
         int rows = 0;
-        while (to < batch.length && (to == from || rows + packing.scored()[to].length <= head.chunkRows())) {
+        while (to < batch.length
+            && (to == from || rows + packing.scored()[to].length <= head.chunkRows())) {
           rows += packing.scored()[to++].length;
         }
         Progress.checkCancelled();

@@ -84,7 +84,8 @@ public final class EvaluationHtml {
     if (!errors.isEmpty()) {
       heading("Tasks without a result");
       page.append("<ul>");
-      errors.forEach(e -> page.append("<li class=fail>").append(HtmlReport.escape(e)).append("</li>"));
+      errors.forEach(
+          e -> page.append("<li class=fail>").append(HtmlReport.escape(e)).append("</li>"));
       page.append("</ul>\n");
     }
   }
@@ -127,13 +128,12 @@ public final class EvaluationHtml {
     }
     String verdict =
         row.verdict()
-            .map(
-                v ->
-                    switch (v) {
-                      case WORSE -> "<span class=worse>worse</span>";
-                      case BETTER -> "<span class=better>better</span>";
-                      case NO_DIFFERENCE -> v.label();
-                    })
+            .map(v ->
+                switch (v) {
+                  case WORSE -> "<span class=worse>worse</span>";
+                  case BETTER -> "<span class=better>better</span>";
+                  case NO_DIFFERENCE -> v.label();
+                })
             .orElse("");
     page.append("<td>")
         .append(value(baseline))
@@ -172,7 +172,9 @@ public final class EvaluationHtml {
             HEIGHT,
             Math.min(a, b),
             Math.max(a, b),
-            test.low() > 0 == test.high() > 0 ? (test.low() * sign > 0 ? "#2e7d32" : "#c62828") : "#888",
+            test.low() > 0 == test.high() > 0
+                ? (test.low() * sign > 0 ? "#2e7d32" : "#c62828")
+                : "#888",
             WIDTH / 2.0 + scale * test.difference());
   }
 
@@ -211,7 +213,8 @@ public final class EvaluationHtml {
         var others = row.baseline() == null ? null : row.baseline().byGroup();
         page.append("<details><summary>")
             .append(HtmlReport.escape(row.task().name() + " " + row.measure().label()))
-            .append(" by group</summary><table><tr><th>group<th>items<th>value ± s.e.<th>baseline ± s.e.</tr>\n");
+            .append(
+                " by group</summary><table><tr><th>group<th>items<th>value ± s.e.<th>baseline ± s.e.</tr>\n");
         groups.forEach((name, part) -> group(name, part, others == null ? null : others.get(name)));
         page.append("</table></details>\n");
       }
@@ -230,9 +233,7 @@ public final class EvaluationHtml {
     page.append("<ul class=mute>");
     for (TaskResult result : evaluation.model().results()) {
       if (result.truncated() > 0) {
-        page.append("<li>")
-            .append(HtmlReport.escape(result.truncation()))
-            .append("</li>");
+        page.append("<li>").append(HtmlReport.escape(result.truncation())).append("</li>");
       }
     }
     page.append(

@@ -44,7 +44,8 @@ public final class JUnitXml {
         message(xml, "error", result.error());
       } else {
         StringBuilder out = new StringBuilder();
-        result.measures()
+        result
+            .measures()
             .forEach(m ->
                 out.append(
                     String.format(

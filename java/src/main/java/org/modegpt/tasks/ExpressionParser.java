@@ -269,35 +269,29 @@ final class ExpressionParser {
 
   private Expression primary() {
     Token token = tokens.get(at++);
-    switch (token.kind()) {
-      case TEXT:
-        return Expression.constant(unescape(token.text()));
-      case NUMBER:
-        return Expression.constant(
-            token.text().matches("\\d+")
-                ? (Object) Long.parseLong(token.text())
-                : (Object) Double.parseDouble(token.text()));
-      case NAME:
-        if (!WORDS.contains(token.text())) {
-          return named(token.text());
-        }
-        break;
-      case SIGN:
-        if (token.text().equals("(")) {
-          return parenthesis();
-        }
-        if (token.text().equals("[")) {
-          return Expression.list(arguments("]"));
-        }
-        if (token.text().equals("{")) {
-          return map();
-        }
-        break;
-      default:
-        break;
+    Expression expression =
+        switch (token.kind()) {
+          case TEXT -> Expression.constant(unescape(token.text()));
+          case NUMBER -> Expression.constant(number(token.text()));
+          case NAME -> WORDS.contains(token.text()) ? null : named(token.text());
+          case SIGN ->
+              switch (token.text()) {
+                case "(" -> parenthesis();
+                case "[" -> Expression.list(arguments("]"));
+                case "{" -> map();
+                default -> null;
+              };
+          case END -> null;
+        };
+    if (expression == null) {
+      at--;
+      throw unexpected();
     }
-    at--;
-    throw unexpected();
+    return expression;
+  }
+
+  private static Object number(String text) {
+    return text.matches("\\d+") ? (Object) Long.parseLong(text) : (Object) Double.parseDouble(text);
   }
 
   private Expression named(String name) {

@@ -267,7 +267,8 @@ final class Functions {
   private static String title(String s) {
     StringBuilder out = new StringBuilder();
     boolean inside = false;
-    for (char c : s.toCharArray()) {
+    for (int i = 0; i < s.length(); i++) {
+      char c = s.charAt(i);
       out.append(inside ? Character.toLowerCase(c) : Character.toUpperCase(c));
       inside = Character.isLetter(c);
     }

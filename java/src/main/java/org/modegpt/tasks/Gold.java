@@ -55,8 +55,10 @@ final class Gold {
       }
     }
     if (text.strip().matches("\\(?[A-Za-z][).]?")) {
-      char letter = Character.toUpperCase(text.strip().replace("(", "").charAt(0));
-      return inRange(letter - 'A', choices);
+      int letter = Character.toUpperCase(text.strip().replace("(", "").charAt(0)) - 'A';
+      if (letter < choices.size()) {
+        return letter;
+      }
     }
     if (digits) {
       return inRange(Long.parseLong(text.strip()), choices);

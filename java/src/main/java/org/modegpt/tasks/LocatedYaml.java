@@ -10,6 +10,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.io.Json;
@@ -19,6 +20,7 @@ import tools.jackson.core.JsonToken;
 import tools.jackson.core.StreamReadFeature;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ArrayNode;
+import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
 import tools.jackson.dataformat.yaml.YAMLMapper;
 
@@ -104,37 +106,36 @@ public final class LocatedYaml {
           pointer,
           "!function runs Python code, which this program does not; write a template instead, such as \"{{question}}\"");
     }
-    switch (parser.currentToken()) {
-      case START_OBJECT:
-        ObjectNode object = Json.MAPPER.createObjectNode();
-        while (parser.nextToken() != JsonToken.END_OBJECT) {
-          String key = parser.currentName();
-          int line = parser.currentTokenLocation().getLineNr();
-          parser.nextToken();
-          String child = pointer + "/" + key;
-          object.set(key, read(parser, child));
-          lines.put(child, line);
-        }
-        return object;
-      case START_ARRAY:
-        ArrayNode array = Json.MAPPER.createArrayNode();
+    JsonNodeFactory nodes = Json.MAPPER.getNodeFactory();
+    return switch (parser.currentToken()) {
+      case START_OBJECT -> object(parser, pointer);
+      case START_ARRAY -> {
+        ArrayNode array = nodes.arrayNode();
         while (parser.nextToken() != JsonToken.END_ARRAY) {
           array.add(read(parser, pointer + "/" + array.size()));
         }
-        return array;
-      case VALUE_NUMBER_INT:
-        return Json.MAPPER.getNodeFactory().numberNode(parser.getLongValue());
-      case VALUE_NUMBER_FLOAT:
-        return Json.MAPPER.getNodeFactory().numberNode(parser.getDoubleValue());
-      case VALUE_TRUE:
-        return Json.MAPPER.getNodeFactory().booleanNode(true);
-      case VALUE_FALSE:
-        return Json.MAPPER.getNodeFactory().booleanNode(false);
-      case VALUE_NULL:
-        return Json.MAPPER.getNodeFactory().nullNode();
-      default:
-        return Json.MAPPER.getNodeFactory().stringNode(parser.getString());
+        yield array;
+      }
+      case VALUE_NUMBER_INT -> nodes.numberNode(parser.getLongValue());
+      case VALUE_NUMBER_FLOAT -> nodes.numberNode(parser.getDoubleValue());
+      case VALUE_TRUE -> nodes.booleanNode(true);
+      case VALUE_FALSE -> nodes.booleanNode(false);
+      case VALUE_NULL -> nodes.nullNode();
+      default -> nodes.stringNode(parser.getString());
+    };
+  }
+
+  private ObjectNode object(JsonParser parser, String pointer) {
+    ObjectNode object = Json.MAPPER.createObjectNode();
+    while (parser.nextToken() != JsonToken.END_OBJECT) {
+      String key = parser.currentName();
+      int line = parser.currentTokenLocation().getLineNr();
+      parser.nextToken();
+      String child = pointer + "/" + key;
+      object.set(key, read(parser, child));
+      lines.put(child, line);
     }
+    return object;
   }
 
   public String name() {
@@ -205,8 +206,8 @@ public final class LocatedYaml {
       return null;
     }
     boolean digits = node.isString() && node.stringValue().matches("\\d{1,9}");
-    if (!digits && (!node.isIntegralNumber() || !node.canConvertToInt())
-        || node.asInt() < minimum) {
+    boolean whole = digits || (node.isIntegralNumber() && node.canConvertToInt());
+    if (!whole || node.asInt() < minimum) {
       throw error(
           pointer(pointer, keys), "want a whole number of at least " + minimum + ", not " + node);
     }
@@ -255,20 +256,23 @@ public final class LocatedYaml {
   }
 
   /// Refuses a key of the object at `pointer` that nobody has asked for and that is not in
-  /// `ignored`.
-  public void refuseUnknown(String pointer, Set<String> ignored) {
+  /// `others`.
+  @SafeVarargs
+  public final void refuseUnknown(String pointer, Set<String>... others) {
+    Set<String> known = new TreeSet<>();
+    for (String path : asked) {
+      if (path.startsWith(pointer + "/") && path.indexOf('/', pointer.length() + 1) < 0) {
+        known.add(path.substring(pointer.length() + 1));
+      }
+    }
+    for (Set<String> other : others) {
+      known.addAll(other);
+    }
     JsonNode parent = pointer.isEmpty() ? root : root.at(pointer);
     for (String key : parent.propertyNames()) {
-      String child = pointer + "/" + key;
-      if (!asked.contains(child) && !ignored.contains(key)) {
-        List<String> known =
-            asked.stream()
-                .filter(
-                    p -> p.startsWith(pointer + "/") && p.indexOf('/', pointer.length() + 1) < 0)
-                .map(p -> p.substring(pointer.length() + 1))
-                .sorted()
-                .toList();
-        throw error(child, "unknown key '" + key + "'" + Names.suggestion(key, known));
+      if (!known.contains(key)) {
+        throw error(
+            pointer + "/" + key, "unknown key '" + key + "'" + Names.suggestion(key, known));
       }
     }
   }

@@ -33,8 +33,9 @@ public final class TaskCatalog {
   /// @param folders with task and suite files, searched with their sub-folders
   public TaskCatalog(List<Path> folders) {
     for (String name : resource("index.txt").lines().toList()) {
-      String[] parts = name.split(" ");
-      entries.put(parts[1], new Entry(parts[1], parts[0].equals("suite"), null));
+      int space = name.indexOf(' ');
+      String entry = name.substring(space + 1);
+      entries.put(entry, new Entry(entry, name.startsWith("suite"), null));
     }
     for (Path folder : folders) {
       files(folder).forEach(this::add);

@@ -26,6 +26,18 @@ import tools.jackson.databind.node.ObjectNode;
 /// Python code is involved, and shorter names of our own; everything else is an error with file,
 /// line and reason.
 public final class TaskFile {
+  /// All keys of a task file.
+  private static final Set<String> KEYS =
+      Set.of(
+          "include", "task", "name", "version", "output_type", "type", "data", "file", "files",
+          "dataset_path", "dataset", "dataset_kwargs", "test_split", "split", "description",
+          "doc_to_text", "prompt", "query", "doc_to_choice", "choices", "doc_to_contexts",
+          "contexts", "doc_to_target", "gold", "target", "answer", "gold_context", "gold_index",
+          "target_delimiter", "fewshot_delimiter", "num_fewshot", "fewshot", "fewshot_data",
+          "fewshot_split", "fewshot_config", "fewshot_by", "metric_list", "metrics", "metric",
+          "generation_kwargs", "filter_list", "filters", "group_by", "subject", "limit",
+          "block_length", "ctx_size");
+
   /// Keys of lm-evaluation-harness that do not change what is measured here.
   private static final Set<String> IGNORED =
       Set.of(
@@ -91,6 +103,7 @@ public final class TaskFile {
   }
 
   private TaskDefinition definition() {
+    yaml.refuseUnknown("", KEYS, IGNORED, PYTHON);
     for (String key : PYTHON) {
       if (yaml.get(key) != null) {
         throw yaml.error("/" + key, key + " is not supported: it needs Python code or other media");
@@ -133,7 +146,6 @@ public final class TaskFile {
             orElse(yaml.integer("", 0, "limit"), 0),
             orElse(yaml.integer("", 2, "block_length", "ctx_size"), 0),
             hash());
-    yaml.refuseUnknown("", IGNORED);
     return definition;
   }
 
