@@ -48,7 +48,6 @@ public final class TestData {
     return REPOSITORY.resolve("java/src/test/resources/golden").resolve(file).normalize();
   }
 
-<<<<<<< HEAD
   /// Names of the tiny random models of the supported families, see `tools/make_families.py`.
   public static List<String> families() {
     try (Stream<Path> folders = Files.list(family(""))) {
@@ -66,10 +65,10 @@ public final class TestData {
   /// A GGUF file that llama.cpp wrote, see `tools/make_gguf.py`.
   public static Path gguf(String name) {
     return REPOSITORY.resolve("java/src/test/resources/gguf").resolve(name).normalize();
-=======
+  }
+
   /// The excerpts of published task sets.
   public static Path tasks(String file) {
     return REPOSITORY.resolve("java/src/test/resources/tasks").resolve(file).normalize();
->>>>>>> 4cf47ce (Evaluation: tests, golden answers, task format)
   }
 }

@@ -242,7 +242,8 @@ public final class Gates {
     String size = yaml.text(at, "max_size");
     if (size != null) {
       long bytes = bytes(at + "/max_size", size);
-      checks.add(e -> most("max_size " + size, (double) e.model().bytes(), (double) bytes, "bytes"));
+      checks.add(
+          e -> most("max_size " + size, (double) e.model().bytes(), (double) bytes, "bytes"));
     }
     Double parameters = yaml.number(at, "max_parameters");
     if (parameters != null) {
@@ -255,15 +256,19 @@ public final class Gates {
     }
     Double ratio = yaml.number(at, "max_size_ratio");
     if (ratio != null) {
-      checks.add(
-          e -> against(e, "max_size_ratio " + plain(ratio), s -> (double) s.bytes(), r -> r <= ratio));
+      checks.add(e ->
+          against(e, "max_size_ratio " + plain(ratio), s -> (double) s.bytes(), r -> r <= ratio));
     }
     String memory = yaml.text(at, "max_peak_memory");
     if (memory != null) {
       speed = true;
       long bytes = bytes(at + "/max_peak_memory", memory);
       checks.add(e ->
-          most("max_peak_memory " + memory, (double) footprint(e.model()).peakMemory(), (double) bytes, "bytes"));
+          most(
+              "max_peak_memory " + memory,
+              (double) footprint(e.model()).peakMemory(),
+              (double) bytes,
+              "bytes"));
     }
     Double decode = yaml.number(at, "min_decode_tokens_per_second", "min_tokens_per_second");
     if (decode != null) {

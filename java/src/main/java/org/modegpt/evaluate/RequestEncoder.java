@@ -45,10 +45,9 @@ final class RequestEncoder {
 
   /// The token that stands before a text without context.
   private int first() {
-    return first.orElseThrow(
-        () ->
-            new UserException(
-                "the model has neither a BOS nor an EOS token to start with; name one in tokenizer_config.json"));
+    return first.orElseThrow(() ->
+        new UserException(
+            "the model has neither a BOS nor an EOS token to start with; name one in tokenizer_config.json"));
   }
 
   /// A continuation after a context.
