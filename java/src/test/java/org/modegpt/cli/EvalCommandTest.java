@@ -140,7 +140,10 @@ class EvalCommandTest {
   void aStoppedRunGoesOn() throws IOException {
     Path model = tiny("tiny");
     assertThat(eval(model, "arc_easy", "--limit", 6).code()).isZero();
-    Path cache = Files.list(folder.resolve("cache")).findFirst().orElseThrow();
+    Path cache;
+    try (Stream<Path> files = Files.list(folder.resolve("cache"))) {
+      cache = files.findFirst().orElseThrow();
+    }
     List<String> lines = Files.readAllLines(cache);
     assertThat(lines).hasSize(24);
     // What a kill in the middle of a write leaves.
@@ -160,8 +163,15 @@ class EvalCommandTest {
     Path task =
         Files.writeString(
             folder.resolve("t.yaml"),
-            "task: t\noutput_type: generate_until\ndata: d.jsonl\ndoc_to_text: q\ndoc_to_target: a\n"
-                + "generation_kwargs: {max_gen_toks: 5}\nmetrics: [exact_match, numeric_match, repetition, length, empty]\n");
+            """
+            task: t
+            output_type: generate_until
+            data: d.jsonl
+            doc_to_text: q
+            doc_to_target: a
+            generation_kwargs: {max_gen_toks: 5}
+            metrics: [exact_match, numeric_match, repetition, length, empty]
+            """);
     Result result = eval(TestData.demo("wiki-16m"), task.toString(), "--json");
     assertThat(result.code()).as(result.err()).isZero();
     assertThat(json(result.out()).path("results").path("t").path("length,none").asDouble())
