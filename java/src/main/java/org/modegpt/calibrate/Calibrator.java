@@ -83,7 +83,7 @@ public final class Calibrator {
       PartialCalibration partial,
       Progress progress) {
     try (Arena arena = Arena.ofShared()) {
-      LayerStatistics statistics = LayerStatistics.zeros(backend, arena, model.config());
+      LayerStatistics statistics = LayerStatistics.zeros(backend, arena, model.config(), layer);
       long base = (long) layer * data.count();
       long all = (long) model.config().layers() * data.count();
       progress.update("calibrate", base, all, "sequence-layer");
@@ -91,6 +91,7 @@ public final class Calibrator {
           new StatisticsTap(
               backend,
               model.config(),
+              model.config().shapes().get(layer),
               pass.batch(),
               data.tokens(),
               statistics,

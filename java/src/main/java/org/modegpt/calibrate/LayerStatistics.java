@@ -2,6 +2,7 @@ package org.modegpt.calibrate;
 
 import java.lang.foreign.Arena;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.ModelConfig;
@@ -21,6 +22,7 @@ import org.modegpt.tensor.Tensor;
 ///   shares in the logits under attention, over sampled queries; see {@link
 ///   Backend#logitCovariance}
 /// @param influence `[1, 3]`: sum of cos(x_in, x_out), sum of ‖x_out − x_in‖² / ‖x_in‖², tokens
+/// @param extra what only some layers need, by name, see {@link QueryKeySums}
 public record LayerStatistics(
     Tensor attentionInput,
     Tensor mlpInner,
@@ -28,10 +30,46 @@ public record LayerStatistics(
     Tensor keyEnergy,
     Tensor headOutput,
     Tensor logitCovariance,
-    Tensor influence) {
+    Tensor influence,
+    Map<String, Tensor> extra) {
+
+  private static final List<String> ALWAYS =
+      List.of(
+          "attention_input",
+          "mlp_inner",
+          "query_energy",
+          "key_energy",
+          "head_output",
+          "logit_covariance",
+          "influence");
+
+  public LayerStatistics {
+    extra = new LinkedHashMap<>(extra);
+  }
+
+  /// Of a layer that needs nothing more.
+  public LayerStatistics(
+      Tensor attentionInput,
+      Tensor mlpInner,
+      Tensor queryEnergy,
+      Tensor keyEnergy,
+      Tensor headOutput,
+      Tensor logitCovariance,
+      Tensor influence) {
+    this(
+        attentionInput,
+        mlpInner,
+        queryEnergy,
+        keyEnergy,
+        headOutput,
+        logitCovariance,
+        influence,
+        Map.of());
+  }
 
   /// All zero, on the back-end's device.
-  public static LayerStatistics zeros(Backend backend, Arena arena, ModelConfig config) {
+  public static LayerStatistics zeros(
+      Backend backend, Arena arena, ModelConfig config, int layer) {
     long d = config.hiddenSize();
     long f = config.mlpWidth();
     long q = (long) config.heads() * config.headDim();
@@ -43,7 +81,8 @@ public record LayerStatistics(
         Residents.zeros(backend, arena, 1, k),
         Residents.zeros(backend, arena, q, config.headDim()),
         Residents.zeros(backend, arena, q, config.headDim()),
-        Residents.zeros(backend, arena, 1, 3));
+        Residents.zeros(backend, arena, 1, 3),
+        QueryKeySums.zeros(backend, arena, config, config.shapes().get(layer)));
   }
 
   /// `1 − E[cos(x_in, x_out)]` over tokens; needs host memory.
@@ -65,11 +104,14 @@ public record LayerStatistics(
     named.put("head_output", headOutput);
     named.put("logit_covariance", logitCovariance);
     named.put("influence", influence);
+    named.putAll(extra);
     return named;
   }
 
   /// The inverse of {@link #named()}.
   public static LayerStatistics of(Map<String, Tensor> named) {
+    Map<String, Tensor> extra = new LinkedHashMap<>(named);
+    ALWAYS.forEach(extra::remove);
     return new LayerStatistics(
         named.get("attention_input"),
         named.get("mlp_inner"),
@@ -77,6 +119,7 @@ public record LayerStatistics(
         named.get("key_energy"),
         named.get("head_output"),
         named.get("logit_covariance"),
-        named.get("influence"));
+        named.get("influence"),
+        extra);
   }
 }

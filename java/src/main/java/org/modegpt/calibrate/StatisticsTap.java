@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.util.stream.IntStream;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.BlockTap;
+import org.modegpt.model.LayerShape;
 import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Residents;
 import org.modegpt.model.StreamingPass;
@@ -29,15 +30,19 @@ public final class StatisticsTap implements BlockTap, StreamingPass.LayerTap, Au
   private final Listener listener;
   private final Arena arena = Arena.ofShared();
   private final int tokens;
+  private final boolean turning;
+  private final int span;
   private final Tensor queries;
   private final Tensor before;
   private final LayerStatistics statistics;
   private int sequencesSeen;
 
+  /// @param shape of the layer
   /// @param batch sequences that pass together, of `tokens` tokens each
   public StatisticsTap(
       Backend backend,
       ModelConfig config,
+      LayerShape shape,
       int batch,
       int tokens,
       LayerStatistics statistics,
@@ -48,13 +53,16 @@ public final class StatisticsTap implements BlockTap, StreamingPass.LayerTap, Au
     this.statistics = statistics;
     this.before = backend.allocate(arena, DType.F32, (long) batch * tokens, config.hiddenSize());
     this.tokens = tokens;
-    this.queries = Residents.ints(backend, arena, sampled(tokens));
+    this.turning = 2 * shape.pairs() == shape.qkDim();
+    int window = shape.attention().window();
+    this.span = window > 0 ? Math.min(window, tokens) : tokens;
+    int count = Math.clamp((long) LOGIT_QUERIES * span / tokens, 1, span);
+    this.queries = Residents.ints(backend, arena, sampled(span, count));
   }
 
-  /// Positions spread evenly over a sequence, its last among them.
-  private static int[] sampled(int tokens) {
-    int count = Math.min(LOGIT_QUERIES, tokens);
-    return IntStream.range(0, count).map(i -> (int) ((i + 1L) * tokens / count) - 1).toArray();
+  /// Positions spread evenly over `length`, the last among them.
+  private static int[] sampled(int length, int count) {
+    return IntStream.range(0, count).map(i -> (int) ((i + 1L) * length / count) - 1).toArray();
   }
 
   @Override
@@ -83,23 +91,35 @@ public final class StatisticsTap implements BlockTap, StreamingPass.LayerTap, Au
   }
 
   @Override
+  public void unnormedQueriesAndKeys(Tensor q, Tensor k) {
+    QueryKeySums.addUnnormed(backend, statistics.extra(), q, k);
+  }
+
+  @Override
   public void queriesAndKeys(Tensor q, Tensor k) {
     backend.columnEnergy(q, statistics.queryEnergy());
     backend.columnEnergy(k, statistics.keyEnergy());
+    QueryKeySums.add(backend, statistics.extra(), q, k);
   }
 
-  /// Sampled on the first sequences only: it costs as much as the rest of the layer.
+  /// Sampled on the first sequences only: it costs as much as the rest of the layer. Only where
+  /// whole heads turn. A layer with a window is looked at in pieces of its length, so that no query
+  /// sees a key that it does not see in the model; a cap of the logits is left aside.
   @Override
   public void rotatedQueriesAndKeys(Tensor q, Tensor k) {
-    for (long from = 0; from < q.rows() && sequencesSeen < LOGIT_SEQUENCES; from += tokens) {
-      backend.logitCovariance(
-          q.rows(from, from + tokens),
-          k.rows(from, from + tokens),
-          queries,
-          config.heads(),
-          config.kvHeads(),
-          config.design().attentionScale(),
-          statistics.logitCovariance());
+    for (long from = 0;
+        turning && from < q.rows() && sequencesSeen < LOGIT_SEQUENCES;
+        from += tokens) {
+      for (long at = from; at + span <= from + tokens; at += span) {
+        backend.logitCovariance(
+            q.rows(at, at + span),
+            k.rows(at, at + span),
+            queries,
+            config.heads(),
+            config.kvHeads(),
+            config.design().attentionScale(),
+            statistics.logitCovariance());
+      }
       sequencesSeen++;
     }
   }

@@ -12,7 +12,7 @@ import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
 import org.modegpt.calibrate.LayerStatistics;
-import org.modegpt.model.Design;
+import org.modegpt.model.Design.QkNorm;
 import org.modegpt.model.LayerAttention;
 import org.modegpt.model.LayerShape;
 import org.modegpt.model.ModelConfig;
@@ -31,32 +31,31 @@ public final class BlockCompressor implements AutoCloseable {
 
   private final BlockSizes sizes;
   private final IntFunction<LayerShape> dense;
+  private final QkNorm qkNorm;
   private final Workspace workspace;
   private final Recipe recipe;
   private final Map<Integer, List<Decomposition>> decompositions = new HashMap<>();
 
   /// For blocks that are all alike.
   public BlockCompressor(Backend backend, BlockSizes sizes, Recipe recipe) {
-    this(backend, sizes, _ -> sizes.dense(LayerAttention.FULL), recipe);
+    this(backend, sizes, _ -> sizes.dense(LayerAttention.FULL), QkNorm.NONE, recipe);
   }
 
   /// For the blocks of a model.
   public BlockCompressor(Backend backend, ModelConfig config, Recipe recipe) {
-    this(backend, BlockSizes.of(config), config.shapes()::get, recipe);
-    boolean plain =
-        config.shapes().stream().allMatch(s -> 2 * s.pairs() == s.qkDim())
-            && config.design().qkNorm() == Design.QkNorm.NONE;
-    if (!plain) {
-      close();
-      throw new UserException(
-          "queries and keys of '%s' models cannot be compressed".formatted(config.modelType()));
-    }
+    this(
+        backend, BlockSizes.of(config), config.shapes()::get, config.design().qkNorm(), recipe);
   }
 
   private BlockCompressor(
-      Backend backend, BlockSizes sizes, IntFunction<LayerShape> dense, Recipe recipe) {
+      Backend backend,
+      BlockSizes sizes,
+      IntFunction<LayerShape> dense,
+      QkNorm qkNorm,
+      Recipe recipe) {
     this.sizes = sizes;
     this.dense = dense;
+    this.qkNorm = qkNorm;
     this.workspace = new Workspace(backend);
     this.recipe = recipe;
   }
@@ -121,7 +120,11 @@ public final class BlockCompressor implements AutoCloseable {
     LayerShape old = block.shape();
     LayerShape shape =
         switch (module) {
-          case QUERY_KEY -> old.withQueryKey(rank, shrunk.kept(), old.attention());
+          case QUERY_KEY ->
+              old.withQueryKey(
+                  rank,
+                  shrunk.kept(),
+                  shrunk.attention() == null ? old.attention() : shrunk.attention());
           case VALUE_OUTPUT -> old.withVoDim(rank);
           case MLP -> old.withMlpWidth(rank);
         };
@@ -145,15 +148,26 @@ public final class BlockCompressor implements AutoCloseable {
             layer,
             _ ->
                 List.of(
-                    recipe.queryKey() == QueryKeyRule.COLUMN_ROW
-                        ? new ColumnRowQk()
-                        : new MultiplierQk(LOGIT_RIDGE),
+                    queryKey(dense.apply(layer)),
                     new ValueOutputSvd(recipe.valueOutput()),
                     new NystromMlp(recipe.ridge(), recipe.mlp())))
         .stream()
         .filter(d -> d.module() == module)
         .findFirst()
         .orElseThrow();
+  }
+
+  /// What the queries and keys of a layer allow: only dropping pairs where all columns turn, any
+  /// mixing of those that do not.
+  private Decomposition queryKey(LayerShape shape) {
+    boolean published = recipe.queryKey() == QueryKeyRule.COLUMN_ROW;
+    if (qkNorm != QkNorm.NONE) {
+      return new NormedQk(qkNorm, shape.attention(), published, LOGIT_RIDGE);
+    }
+    if (2 * shape.pairs() < shape.qkDim()) {
+      return new LowRankQk(shape.pairs(), !published);
+    }
+    return published ? new ColumnRowQk() : new MultiplierQk(LOGIT_RIDGE);
   }
 
   /// The squared change of a module's output on the calibration text at each rank, up to a factor

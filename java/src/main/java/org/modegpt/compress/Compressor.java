@@ -234,11 +234,27 @@ public final class Compressor {
             boolean same = tensor == dense.optional(role);
             // What did not change is copied as it is stored.
             Tensor source =
-                same ? Residents.upload(backend, arena, model.tensors().get(name, arena)) : tensor;
+                same
+                    ? Residents.upload(backend, arena, model.tensors().get(name, arena))
+                    : asStored(role, tensor, arena);
             write(writer, name, source, output, arena);
           });
       return block;
     }
+  }
+
+  /// Norm weights multiply with the design's offset added, and are stored without.
+  private Tensor asStored(Role role, Tensor tensor, Arena arena) {
+    float offset = config.design().normOffset();
+    if (!role.normWeight() || offset == 0) {
+      return tensor;
+    }
+    float[] values = Residents.floats(backend, tensor);
+    for (int i = 0; i < values.length; i++) {
+      values[i] -= offset;
+    }
+    return Residents.upload(
+        backend, arena, Tensor.ofFloats(arena, tensor.rows(), tensor.cols(), values));
   }
 
   private void copyOthers(CheckpointWriter writer, Output output) {

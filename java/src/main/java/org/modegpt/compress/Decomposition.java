@@ -8,7 +8,8 @@ import org.modegpt.tensor.Tensor;
 
 /// Shrinks the inner dimension of one module so that what the module does on the calibration text
 /// changes least. A pure function of weights and statistics; nothing given is changed.
-sealed interface Decomposition permits NystromMlp, ColumnRowQk, MultiplierQk, ValueOutputSvd {
+sealed interface Decomposition
+    permits NystromMlp, ColumnRowQk, MultiplierQk, LowRankQk, NormedQk, ValueOutputSvd {
 
   Module module();
 

@@ -30,7 +30,7 @@ record MultiplierQk(double ridge) implements Decomposition {
       Map<Role, Tensor> weights,
       LayerStatistics statistics,
       int rank) {
-    List<PairElimination> heads = eliminations(workspace, sizes, statistics);
+    List<PairElimination> heads = eliminations(workspace, sizes, statistics, ridge, true);
     List<List<Integer>> pairs = new ArrayList<>();
     double lost = 0;
     double total = 0;
@@ -62,8 +62,14 @@ record MultiplierQk(double ridge) implements Decomposition {
   }
 
   /// One per key head.
-  private List<PairElimination> eliminations(
-      Workspace workspace, BlockSizes sizes, LayerStatistics statistics) {
+  ///
+  /// @param turning whether multipliers may turn a pair, and not only scale it
+  static List<PairElimination> eliminations(
+      Workspace workspace,
+      BlockSizes sizes,
+      LayerStatistics statistics,
+      double ridge,
+      boolean turning) {
     int h = sizes.headDim();
     double[] all = Residents.doubles(workspace.backend, statistics.logitCovariance());
     List<PairElimination> result = new ArrayList<>();
@@ -71,8 +77,10 @@ record MultiplierQk(double ridge) implements Decomposition {
       List<double[][]> covariances = new ArrayList<>();
       for (int j = kv * sizes.group(); j < (kv + 1) * sizes.group(); j++) {
         double[][] g = new double[h][h];
-        for (int i = 0; i < h; i++) {
-          System.arraycopy(all, (j * h + i) * h, g[i], 0, h);
+        // Without covariance to the imaginary features their multipliers stay 0.
+        int used = turning ? h : h / 2;
+        for (int i = 0; i < used; i++) {
+          System.arraycopy(all, (j * h + i) * h, g[i], 0, used);
         }
         covariances.add(g);
       }

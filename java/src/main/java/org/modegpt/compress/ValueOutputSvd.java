@@ -31,7 +31,7 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
   /// @param value `[r, h]`
   /// @param output `[r, h]`
   /// @param singular all singular values, descending
-  private record Maps(Tensor value, Tensor output, double[] singular, double lost, double total) {}
+  record Maps(Tensor value, Tensor output, double[] singular, double lost, double total) {}
 
   @Override
   public Module module() {
@@ -131,7 +131,8 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
     return DoubleStream.generate(() -> 1).limit(sizes.heads()).toArray();
   }
 
-  private static Maps joint(Workspace workspace, Tensor valueGram, Tensor outputGram, int rank) {
+  /// The two maps that minimise `‖A^½ (I − valueᵀ output) B^½‖` for Gram matrices A and B.
+  static Maps joint(Workspace workspace, Tensor valueGram, Tensor outputGram, int rank) {
     Backend backend = workspace.backend;
     GramFactor a = GramFactor.of(workspace, valueGram);
     GramFactor b = GramFactor.of(workspace, outputGram);
