@@ -68,8 +68,7 @@ public record LayerStatistics(
   }
 
   /// All zero, on the back-end's device.
-  public static LayerStatistics zeros(
-      Backend backend, Arena arena, ModelConfig config, int layer) {
+  public static LayerStatistics zeros(Backend backend, Arena arena, ModelConfig config, int layer) {
     long d = config.hiddenSize();
     long f = config.mlpWidth();
     long q = (long) config.heads() * config.headDim();

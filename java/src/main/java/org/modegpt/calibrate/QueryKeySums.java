@@ -16,8 +16,8 @@ import org.modegpt.tensor.Tensor;
 ///
 /// Where not all columns of a head turn:
 ///
-/// * `query_gram` `[heads * h, h]` and `key_gram` `[kvHeads * h, h]`: per head `qᵀq` and `kᵀk`, biases
-///   included;
+/// * `query_gram` `[heads * h, h]` and `key_gram` `[kvHeads * h, h]`: per head `qᵀq` and `kᵀk`,
+///   biases included;
 /// * `key_sum` `[1, kvHeads * h]`: the sum of the keys.
 ///
 /// Where queries and keys are normalised, of both before their norm:

@@ -43,8 +43,7 @@ public final class BlockCompressor implements AutoCloseable {
 
   /// For the blocks of a model.
   public BlockCompressor(Backend backend, ModelConfig config, Recipe recipe) {
-    this(
-        backend, BlockSizes.of(config), config.shapes()::get, config.design().qkNorm(), recipe);
+    this(backend, BlockSizes.of(config), config.shapes()::get, config.design().qkNorm(), recipe);
   }
 
   private BlockCompressor(
@@ -160,7 +159,7 @@ public final class BlockCompressor implements AutoCloseable {
   /// What the queries and keys of a layer allow: only dropping pairs where all columns turn, any
   /// mixing of those that do not.
   private Decomposition queryKey(LayerShape shape) {
-    boolean published = recipe.queryKey() == QueryKeyRule.COLUMN_ROW;
+    boolean published = recipe.queryKey() != QueryKeyRule.MULTIPLIERS;
     if (qkNorm != QkNorm.NONE) {
       return new NormedQk(qkNorm, shape.attention(), published, LOGIT_RIDGE);
     }

@@ -12,17 +12,42 @@ import org.modegpt.model.ModelConfig;
 /// @param headDim `h`, size of one head
 /// @param mlpWidth `f`, inner units of the MLP
 /// @param gated whether the MLP has a gate matrix
-/// @param rotary whether queries and keys are rotated, so that only whole pairs can be dropped
+/// @param pairs rotary pairs of a head in layers that have any, of which only whole ones can be
+///   dropped; 0 without a rotary embedding
+/// @param fixedQueryKey whether queries and keys keep their full rank
 public record BlockSizes(
-    int hidden, int heads, int kvHeads, int headDim, int mlpWidth, boolean gated, boolean rotary) {
+    int hidden,
+    int heads,
+    int kvHeads,
+    int headDim,
+    int mlpWidth,
+    boolean gated,
+    int pairs,
+    boolean fixedQueryKey) {
 
   public BlockSizes {
     boolean positive = hidden > 0 && kvHeads > 0 && headDim > 0 && mlpWidth > 0;
-    if (!positive || heads < kvHeads || heads % kvHeads != 0 || (rotary && headDim % 2 != 0)) {
+    if (!positive || heads < kvHeads || heads % kvHeads != 0 || 2 * pairs > headDim) {
       throw new IllegalArgumentException(
           "no such block: hidden %d, heads %d/%d of %d, MLP %d"
               .formatted(hidden, heads, kvHeads, headDim, mlpWidth));
     }
+  }
+
+  /// A block all of whose query and key columns turn, or none.
+  public BlockSizes(
+      int hidden,
+      int heads,
+      int kvHeads,
+      int headDim,
+      int mlpWidth,
+      boolean gated,
+      boolean rotary) {
+    this(hidden, heads, kvHeads, headDim, mlpWidth, gated, rotary ? headDim / 2 : 0, false);
+  }
+
+  public boolean rotary() {
+    return pairs > 0;
   }
 
   /// The sizes that every block of the original model has.
@@ -34,16 +59,30 @@ public record BlockSizes(
         config.headDim(),
         config.mlpWidth(),
         config.design().gated(),
-        config.shapes().stream().anyMatch(s -> s.pairs() > 0));
+        config.ropes().isEmpty() ? 0 : config.ropes().getFirst().inverseFrequencies().length,
+        false);
   }
 
-  /// The shape of an uncompressed block all of whose query and key columns turn, or none.
+  /// The same as far as `recipe` may shrink it.
+  BlockSizes under(Recipe recipe) {
+    return new BlockSizes(
+        hidden,
+        heads,
+        kvHeads,
+        headDim,
+        mlpWidth,
+        gated,
+        pairs,
+        recipe.queryKey() == QueryKeyRule.KEEP);
+  }
+
+  /// The shape of an uncompressed block.
   LayerShape dense(LayerAttention attention) {
-    List<List<Integer>> pairs =
+    List<List<Integer>> turning =
         LayerShape.full(mlpWidth, headDim, kvHeads).rotaryPairs().stream()
-            .map(all -> rotary ? all : List.<Integer>of())
+            .map(all -> all.subList(0, pairs))
             .toList();
-    return new LayerShape(mlpWidth, headDim, headDim, pairs, attention);
+    return new LayerShape(mlpWidth, headDim, headDim, turning, attention);
   }
 
   /// Query heads per key/value head.
@@ -63,8 +102,11 @@ public record BlockSizes(
 
   /// Ranks are multiples of this unless full.
   int granularity(Module module, int multipleOf) {
-    boolean pairs = module == Module.QUERY_KEY && rotary;
-    return pairs && multipleOf % 2 != 0 ? 2 * multipleOf : multipleOf;
+    if (module == Module.QUERY_KEY && fixedQueryKey) {
+      return headDim;
+    }
+    boolean whole = module == Module.QUERY_KEY && rotary();
+    return whole && multipleOf % 2 != 0 ? 2 * multipleOf : multipleOf;
   }
 
   /// Parameters of the compressible matrices.

@@ -90,7 +90,10 @@ public final class Compressor {
         .map(target -> {
           double ratio = 1 - (double) target / config.matrixParameters();
           return Budget.plan(
-              sizes, allocation.allocate(config.layers(), ratio), target, recipe.multipleOf());
+              sizes.under(recipe),
+              allocation.allocate(config.layers(), ratio),
+              target,
+              recipe.multipleOf());
         })
         .toList();
   }
@@ -100,7 +103,10 @@ public final class Compressor {
     long target = target(recipe);
     double ratio = 1 - (double) target / config.matrixParameters();
     return Budget.plan(
-        sizes, Allocation.uniform().allocate(config.layers(), ratio), target, recipe.multipleOf());
+        sizes.under(recipe),
+        Allocation.uniform().allocate(config.layers(), ratio),
+        target,
+        recipe.multipleOf());
   }
 
   public BlockSizes sizes() {

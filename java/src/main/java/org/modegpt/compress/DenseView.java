@@ -2,7 +2,9 @@ package org.modegpt.compress;
 
 import java.lang.foreign.Arena;
 import java.util.EnumMap;
+import java.util.List;
 import java.util.Map;
+import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.LayerShape;
 import org.modegpt.model.Role;
@@ -11,9 +13,9 @@ import org.modegpt.tensor.Tensor;
 /// A compressed block in the shapes of the original architecture: what was removed is zero, so the
 /// function is the same and any program that knows the original architecture can load it.
 ///
-/// Kept rotary pairs go back to their places; MLP units and value columns, whose places do not
-/// matter, come first. An output bias that took in a value bias stays: the original architecture
-/// must allow one.
+/// Kept rotary pairs go back to their places, query and key columns that do not turn come first
+/// after them; MLP units and value columns, whose places do not matter, come first. An output bias
+/// that took in a value bias stays: the original architecture must allow one.
 public final class DenseView {
   private final Backend backend;
   private final BlockSizes sizes;
@@ -28,6 +30,10 @@ public final class DenseView {
   /// @param arena owns the padded tensors; tensors that need no padding are those given
   /// @param weights of the compressed block, of plain float dtypes
   public Map<Role, Tensor> of(Arena arena, LayerShape shape, Map<Role, Tensor> weights) {
+    if (shape.qkDim() < sizes.headDim() && weights.containsKey(Role.Q_NORM)) {
+      throw new UserException(
+          "normalised queries and keys that lost pairs have no form in the original shapes; compress with a recipe whose query_key is keep");
+    }
     Map<Role, Tensor> result = new EnumMap<>(weights);
     int h = sizes.headDim();
     weights.forEach((role, tensor) -> {
@@ -51,7 +57,7 @@ public final class DenseView {
     if (shape.qkDim() == sizes.headDim()) {
       return x;
     }
-    int[] places = ColumnRowQk.rows(sizes, heads, shape.rotaryPairs());
+    int[] places = places(shape, heads);
     long full = (long) heads * sizes.headDim();
     boolean bias = x.rows() == 1;
     Tensor out = zeros(arena, x, bias ? 1 : full, bias ? full : x.cols());
@@ -61,6 +67,27 @@ public final class DenseView {
       backend.copy(from.rows(i, i + 1L), to.rows(places[i], places[i] + 1L));
     }
     return out;
+  }
+
+  /// For every row of the shrunk heads its row in the original ones.
+  private int[] places(LayerShape shape, int heads) {
+    // A layer without pairs in a model whose heads turn as a whole never had any.
+    boolean never = shape.pairs() == 0 && 2 * sizes.pairs() == sizes.headDim();
+    int pairs = never ? 0 : sizes.pairs();
+    int[] places = new int[heads * shape.qkDim()];
+    for (int i = 0; i < places.length; i++) {
+      int head = i / shape.qkDim();
+      int column = i % shape.qkDim();
+      List<Integer> kept = shape.rotaryPairs().get(head / (heads / sizes.kvHeads()));
+      int place;
+      if (column >= 2 * kept.size()) {
+        place = 2 * pairs + column - 2 * kept.size();
+      } else {
+        place = kept.get(column % kept.size()) + (column < kept.size() ? 0 : pairs);
+      }
+      places[i] = head * sizes.headDim() + place;
+    }
+    return places;
   }
 
   /// Widens every one of `count` blocks of rows or columns from `size` to `full`.

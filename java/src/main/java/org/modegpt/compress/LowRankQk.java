@@ -86,27 +86,21 @@ record LowRankQk(int pairs, boolean centred) implements Decomposition {
   }
 
   /// `[kvHeads][pairs]`, squared.
-  private double[][] pairScores(
-      Workspace workspace, BlockSizes sizes, LayerStatistics statistics) {
+  private double[][] pairScores(Workspace workspace, BlockSizes sizes, LayerStatistics statistics) {
     double[] queries = Residents.doubles(workspace.backend, statistics.queryEnergy());
     double[] keys = Residents.doubles(workspace.backend, statistics.keyEnergy());
     double[][] scores = new double[sizes.kvHeads()][pairs];
     for (int j = 0; j < sizes.heads(); j++) {
       int kv = j / sizes.group();
       for (int c = 0; c < 2 * pairs; c++) {
-        scores[kv][c % pairs] +=
-            queries[j * sizes.headDim() + c] * keys[kv * sizes.headDim() + c];
+        scores[kv][c % pairs] += queries[j * sizes.headDim() + c] * keys[kv * sizes.headDim() + c];
       }
     }
     return scores;
   }
 
   private Head head(
-      Workspace workspace,
-      BlockSizes sizes,
-      LayerStatistics statistics,
-      double[] scores,
-      int kv) {
+      Workspace workspace, BlockSizes sizes, LayerStatistics statistics, double[] scores, int kv) {
     Backend backend = workspace.backend;
     Tensor queryGram = workspace.zeros(free(sizes), free(sizes));
     for (int j = kv * sizes.group(); j < (kv + 1) * sizes.group(); j++) {
@@ -116,8 +110,7 @@ record LowRankQk(int pairs, boolean centred) implements Decomposition {
     if (centred) {
       long from = (long) kv * sizes.headDim() + 2L * pairs;
       Tensor sum =
-          workspace.copy(
-              statistics.extra().get("key_sum").columns(from, from + free(sizes)));
+          workspace.copy(statistics.extra().get("key_sum").columns(from, from + free(sizes)));
       double tokens = Residents.doubles(backend, statistics.influence())[2];
       backend.gemm(true, false, -1 / tokens, sum, sum, 1, keyGram);
     }
@@ -194,7 +187,8 @@ record LowRankQk(int pairs, boolean centred) implements Decomposition {
         backend.gemm(false, false, 1, map, free, 0, to.rows(at, at + mixed));
       }
     }
-    Tensor single = backend.allocate(arena, DType.F32, bias ? 1 : to.rows(), bias ? to.rows() : to.cols());
+    Tensor single =
+        backend.allocate(arena, DType.F32, bias ? 1 : to.rows(), bias ? to.rows() : to.cols());
     backend.cast(bias ? to.reshape(1, to.rows()) : to, single);
     return single;
   }

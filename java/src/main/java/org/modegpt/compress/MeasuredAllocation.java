@@ -61,7 +61,7 @@ final class MeasuredAllocation implements AutoCloseable {
     this.backend = backend;
     this.statistics = statistics;
     this.recipe = recipe;
-    this.sizes = BlockSizes.of(model.config());
+    this.sizes = BlockSizes.of(model.config()).under(recipe);
     this.blocks = new BlockCompressor(backend, model.config(), recipe);
     this.probe = new DivergenceProbe(model, backend, sequences);
     this.key =

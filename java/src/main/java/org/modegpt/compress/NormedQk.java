@@ -101,9 +101,14 @@ record NormedQk(QkNorm kind, LayerAttention attention, boolean published, double
     weights.forEach((role, tensor) -> {
       switch (role) {
         case Q, Q_BIAS ->
-            result.put(role, scaled(workspace, arena, tensor, queryRows, weightFactors(queries, queryRows.length)));
+            result.put(
+                role,
+                scaled(
+                    workspace, arena, tensor, queryRows, weightFactors(queries, queryRows.length)));
         case K, K_BIAS ->
-            result.put(role, scaled(workspace, arena, tensor, keyRows, weightFactors(keys, keyRows.length)));
+            result.put(
+                role,
+                scaled(workspace, arena, tensor, keyRows, weightFactors(keys, keyRows.length)));
         case Q_NORM ->
             result.put(
                 role,

@@ -10,5 +10,9 @@ public enum QueryKeyRule {
   /// Backward elimination of rotary pairs with multipliers on the kept ones, see {@link
   /// MultiplierQk}.
   @JsonProperty("multipliers")
-  MULTIPLIERS
+  MULTIPLIERS,
+  /// Not at all: the other modules are shrunk more. What formats with the family's own shapes need
+  /// where queries and keys are normalised.
+  @JsonProperty("keep")
+  KEEP
 }
