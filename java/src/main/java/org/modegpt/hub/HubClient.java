@@ -14,7 +14,6 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -212,10 +211,7 @@ final class HubClient implements AutoCloseable {
         throw unwrapped(e, request.uri());
       } catch (InterruptedException e) {
         answer.cancel(true);
-        Thread.currentThread().interrupt();
-        CancellationException cancelled = new CancellationException("cancelled");
-        cancelled.initCause(e);
-        throw cancelled;
+        throw Retry.cancelled(e);
       }
     }
   }
@@ -224,9 +220,6 @@ final class HubClient implements AutoCloseable {
     for (Throwable t = e; t != null; t = t.getCause()) {
       if (t instanceof UserException known) {
         throw known;
-      }
-      if (t instanceof javax.net.ssl.SSLException ssl) {
-        return ssl;
       }
     }
     return e.getCause() instanceof IOException io

@@ -1,10 +1,11 @@
 package org.modegpt.hub;
 
 import java.io.IOException;
+import java.security.cert.CertificateException;
 import java.time.Duration;
 import java.util.concurrent.CancellationException;
 import java.util.function.Consumer;
-import javax.net.ssl.SSLException;
+import javax.net.ssl.SSLPeerUnverifiedException;
 import org.modegpt.UserException;
 
 /// Repeats what fails for reasons that may pass, with growing pauses or as long as the server asks
@@ -39,12 +40,13 @@ final class Retry {
     while (true) {
       try {
         return attempt.run();
-      } catch (SSLException e) {
-        throw new UserException(
-            "%s: no secure connection: %s; where a proxy has a certificate of its own, name a trust store in MODEGPT_JAVA_OPTS (-Djavax.net.ssl.trustStore)"
-                .formatted(what, message(e)),
-            e);
       } catch (IOException e) {
+        if (untrusted(e)) {
+          throw new UserException(
+              "%s: no secure connection: %s; where a proxy has a certificate of its own, name a trust store in MODEGPT_JAVA_OPTS (-Djavax.net.ssl.trustStore)"
+                  .formatted(what, message(e)),
+              e);
+        }
         failures++;
         Duration wait = pause(e);
         if (failures >= ATTEMPTS || wait.compareTo(LONGEST_WAIT) > 0) {
@@ -56,6 +58,16 @@ final class Retry {
         sleep(wait);
       }
     }
+  }
+
+  /// Whether the other side's certificate is the trouble, which does not pass.
+  private static boolean untrusted(Throwable e) {
+    for (Throwable t = e; t != null; t = t.getCause()) {
+      if (t instanceof CertificateException || t instanceof SSLPeerUnverifiedException) {
+        return true;
+      }
+    }
+    return false;
   }
 
   private Duration pause(IOException e) {
@@ -84,14 +96,19 @@ final class Retry {
         : text.lines().findFirst().orElse("");
   }
 
+  /// What an interrupted thread throws; the interrupt flag is set again.
+  static CancellationException cancelled(InterruptedException e) {
+    Thread.currentThread().interrupt();
+    CancellationException cancelled = new CancellationException("cancelled");
+    cancelled.initCause(e);
+    return cancelled;
+  }
+
   private static void sleep(Duration wait) {
     try {
       Thread.sleep(wait);
     } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      CancellationException cancelled = new CancellationException("cancelled");
-      cancelled.initCause(e);
-      throw cancelled;
+      throw cancelled(e);
     }
   }
 }
