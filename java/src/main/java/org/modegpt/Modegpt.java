@@ -134,8 +134,7 @@ public final class Modegpt implements AutoCloseable {
   public String generate(String prompt, int maxTokens, Sampling sampling, Consumer<String> sink) {
     Tokenizer tokenizer = model.directory().tokenizer();
     int[] ids = tokenizer.encode(prompt, true);
-    OptionalInt eos = tokenizer.eosId();
-    Set<Integer> ends = eos.isPresent() ? Set.of(eos.getAsInt()) : Set.of();
+    Set<Integer> ends = Set.copyOf(tokenizer.endIds());
     int context = Math.min(model.config().contextLength(), ids.length + maxTokens);
     StringBuilder whole = new StringBuilder();
     StreamDecoder text = tokenizer.streamDecoder();

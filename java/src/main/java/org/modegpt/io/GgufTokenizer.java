@@ -1,12 +1,12 @@
 package org.modegpt.io;
 
-import java.util.ArrayList;
-import java.util.Comparator;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.modegpt.text.PreTokenizer;
+import org.modegpt.text.TokenizerJson;
+import org.modegpt.text.TokenizerJson.Merge;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -101,18 +101,23 @@ final class GgufTokenizer {
   // ---- tokenizer.json
 
   private ObjectNode tokenizer() {
-    ObjectNode root = Json.MAPPER.createObjectNode();
-    root.put("version", "1.0");
-    root.putNull("truncation");
-    root.putNull("padding");
-    root.set("added_tokens", addedTokens());
     boolean prefix = file.flag("tokenizer.ggml.add_space_prefix", true);
-    root.set("normalizer", sentencePiece ? spaces(prefix) : pre.normalizer());
-    root.set("pre_tokenizer", sentencePiece ? null : pre.json());
-    root.set("post_processor", template());
-    root.set("decoder", sentencePiece ? pieceDecoder(prefix) : PreTokenizer.byteLevel(true));
-    root.set("model", model());
-    return root;
+    Map<String, Integer> ids = TokenizerJson.ids(tokens, file.path().toString());
+    String bos = addsBos() ? special("bos") : null;
+    String eos = file.flag("tokenizer.ggml.add_eos_token", false) ? special("eos") : null;
+    return TokenizerJson.of(
+        addedTokens(),
+        sentencePiece ? TokenizerJson.spaces(prefix) : pre.normalizer(),
+        sentencePiece ? null : pre.json(),
+        TokenizerJson.template(bos, eos, ids),
+        sentencePiece ? TokenizerJson.pieceDecoder(prefix) : PreTokenizer.byteLevel(true),
+        TokenizerJson.bpe(
+            tokens,
+            merges(ids),
+            sentencePiece,
+            sentencePiece ? unknownToken() : null,
+            sentencePiece,
+            pre.ignoreMerges()));
   }
 
   private ArrayNode addedTokens() {
@@ -120,50 +125,29 @@ final class GgufTokenizer {
     for (int id = 0; id < tokens.size(); id++) {
       long type = types.get(id);
       if (type == CONTROL || type == USER_DEFINED || (type == UNKNOWN && sentencePiece)) {
-        ObjectNode token = added.addObject();
-        token.put("id", id);
-        token.put("content", tokens.get(id));
-        token.put("single_word", false);
-        token.put("lstrip", false);
-        token.put("rstrip", false);
-        token.put("normalized", false);
-        token.put("special", type != USER_DEFINED);
+        TokenizerJson.addToken(added, id, tokens.get(id), type != USER_DEFINED);
       }
     }
     return added;
   }
 
-  private ObjectNode model() {
-    ObjectNode model = Json.MAPPER.createObjectNode();
-    model.put("type", "BPE");
-    model.putNull("dropout");
-    model.put("unk_token", sentencePiece ? unknownToken() : null);
-    model.putNull("continuing_subword_prefix");
-    model.putNull("end_of_word_suffix");
-    model.put("fuse_unk", sentencePiece);
-    model.put("byte_fallback", sentencePiece);
-    model.put("ignore_merges", pre.ignoreMerges());
-    Map<String, Integer> ids = new HashMap<>();
-    ObjectNode vocab = model.putObject("vocab");
-    for (int id = 0; id < tokens.size(); id++) {
-      if (ids.put(tokens.get(id), id) != null) {
-        throw file.error(
-            "token %d, '%s', occurs twice in its tokenizer: the file is damaged"
-                .formatted(id, tokens.get(id)));
-      }
-      vocab.put(tokens.get(id), id);
-    }
+  private List<Merge> merges(Map<String, Integer> ids) {
     List<String> stated = file.list("tokenizer.ggml.merges", String.class);
-    ArrayNode merges = model.putArray("merges");
     if (!stated.isEmpty() || !sentencePiece) {
-      stated.forEach(merge -> addMerge(merges, merge, ids));
-    } else {
-      mergesByScore(ids).forEach(pair -> merges.addArray().add(pair.left).add(pair.right));
+      return stated.stream().map(merge -> merge(merge, ids)).toList();
     }
-    return model;
+    List<Float> scores = file.list("tokenizer.ggml.scores", Float.class);
+    if (scores.size() != tokens.size()) {
+      throw file.error(
+          "its tokenizer has %d tokens and %d scores: the file is damaged"
+              .formatted(tokens.size(), scores.size()));
+    }
+    // SentencePiece never builds control and byte pieces from other pieces.
+    return TokenizerJson.mergesByScore(
+        tokens, ids, scores, id -> types.get(id) == NORMAL || types.get(id) == USER_DEFINED);
   }
 
-  private void addMerge(ArrayNode merges, String merge, Map<String, Integer> ids) {
+  private Merge merge(String merge, Map<String, Integer> ids) {
     int space = merge.indexOf(' ', 1);
     String left = space < 0 ? merge : merge.substring(0, space);
     String right = space < 0 ? "" : merge.substring(space + 1);
@@ -172,7 +156,7 @@ final class GgufTokenizer {
           "the merge '%s' of its tokenizer joins no two tokens: the file is damaged"
               .formatted(merge));
     }
-    merges.addArray().add(left).add(right);
+    return new Merge(left, right);
   }
 
   private @Nullable String unknownToken() {
@@ -180,103 +164,6 @@ final class GgufTokenizer {
     int at =
         id == null || id < 0 || id >= tokens.size() ? types.indexOf((long) UNKNOWN) : id.intValue();
     return at < 0 ? null : tokens.get(at);
-  }
-
-  private record Merge(String left, String right, float score, int leftId, int rightId) {}
-
-  private List<Merge> mergesByScore(Map<String, Integer> ids) {
-    List<Float> scores = file.list("tokenizer.ggml.scores", Float.class);
-    if (scores.size() != tokens.size()) {
-      throw file.error(
-          "its tokenizer has %d tokens and %d scores: the file is damaged"
-              .formatted(tokens.size(), scores.size()));
-    }
-    List<Merge> merges = new ArrayList<>();
-    for (int id = 0; id < tokens.size(); id++) {
-      long type = types.get(id);
-      if (type != NORMAL && type != USER_DEFINED) {
-        continue; // SentencePiece never builds control and byte pieces from other pieces
-      }
-      String token = tokens.get(id);
-      for (int cut = token.offsetByCodePoints(0, token.isEmpty() ? 0 : 1);
-          cut < token.length();
-          cut = token.offsetByCodePoints(cut, 1)) {
-        Integer left = ids.get(token.substring(0, cut));
-        Integer right = ids.get(token.substring(cut));
-        if (left != null && right != null) {
-          merges.add(
-              new Merge(
-                  token.substring(0, cut), token.substring(cut), scores.get(id), left, right));
-        }
-      }
-    }
-    merges.sort(
-        Comparator.comparingDouble((Merge m) -> -m.score)
-            .thenComparingInt(Merge::leftId)
-            .thenComparingInt(Merge::rightId));
-    return merges;
-  }
-
-  private static ObjectNode typed(String type) {
-    return Json.MAPPER.createObjectNode().put("type", type);
-  }
-
-  private static ObjectNode replace(String from, String to) {
-    ObjectNode replace = typed("Replace");
-    replace.putObject("pattern").put("String", from);
-    return replace.put("content", to);
-  }
-
-  private static ObjectNode spaces(boolean prefix) {
-    ObjectNode sequence = typed("Sequence");
-    ArrayNode normalizers = sequence.putArray("normalizers");
-    if (prefix) {
-      normalizers.add(typed("Prepend").put("prepend", "▁"));
-    }
-    normalizers.add(replace(" ", "▁"));
-    return sequence;
-  }
-
-  private static ObjectNode pieceDecoder(boolean prefix) {
-    ObjectNode sequence = typed("Sequence");
-    ArrayNode decoders = sequence.putArray("decoders");
-    decoders.add(replace("▁", " ")).add(typed("ByteFallback")).add(typed("Fuse"));
-    if (prefix) {
-      decoders.add(typed("Strip").put("content", " ").put("start", 1).put("stop", 0));
-    }
-    return sequence;
-  }
-
-  /// Puts BOS before and EOS after a text where the file, or llama.cpp's default for the kind of
-  /// tokenizer, says so.
-  private @Nullable ObjectNode template() {
-    String bos = addsBos() ? special("bos") : null;
-    String eos = file.flag("tokenizer.ggml.add_eos_token", false) ? special("eos") : null;
-    if (bos == null && eos == null) {
-      return null;
-    }
-    ObjectNode template = typed("TemplateProcessing");
-    ArrayNode single = template.putArray("single");
-    ArrayNode pair = template.putArray("pair");
-    ObjectNode specials = Json.MAPPER.createObjectNode();
-    for (int part = 0; part < 3; part++) {
-      ArrayNode out = part == 0 ? single : pair;
-      int typeId = part == 2 ? 1 : 0;
-      addSpecial(out, bos, typeId, specials);
-      out.addObject().putObject("Sequence").put("id", part == 2 ? "B" : "A").put("type_id", typeId);
-      addSpecial(out, eos, typeId, specials);
-    }
-    template.set("special_tokens", specials);
-    return template;
-  }
-
-  private void addSpecial(ArrayNode out, @Nullable String token, int typeId, ObjectNode specials) {
-    if (token != null) {
-      out.addObject().putObject("SpecialToken").put("id", token).put("type_id", typeId);
-      ObjectNode special = specials.putObject(token).put("id", token);
-      special.putArray("ids").add(tokens.indexOf(token));
-      special.putArray("tokens").add(token);
-    }
   }
 
   private boolean addsBos() {

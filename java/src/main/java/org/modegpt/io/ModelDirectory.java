@@ -15,6 +15,7 @@ import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.text.HfTokenizer;
 import org.modegpt.text.Tokenizer;
+import org.modegpt.text.TokenizerFiles;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -100,7 +101,7 @@ public final class ModelDirectory implements AutoCloseable {
     }
     ObjectNode config = Json.object(folder.resolve(CONFIG));
     return new ModelDirectory(
-        folder, config, SafetensorsDirectory.open(folder), () -> read(folder, TAG_ALONG));
+        folder, config, SafetensorsDirectory.open(folder), () -> tagAlong(folder));
   }
 
   private static ModelDirectory openGguf(Path path, Path file) {
@@ -127,6 +128,13 @@ public final class ModelDirectory implements AutoCloseable {
       model.close();
       throw e;
     }
+  }
+
+  /// The files of a folder; a `tokenizer.json` is made where the tokenizer comes in other files.
+  private static SortedMap<String, byte[]> tagAlong(Path folder) {
+    SortedMap<String, byte[]> files = read(folder, TAG_ALONG);
+    TokenizerFiles.complete(files, folder.toString());
+    return files;
   }
 
   private static Path onlyGguf(Path folder) {
@@ -225,38 +233,42 @@ public final class ModelDirectory implements AutoCloseable {
       byte[] json = tagAlongFiles().get(TOKENIZER);
       if (json == null) {
         throw new UserException(
-            "%s has no %s: copy the one of the original model into the folder"
+            "%s has no tokenizer (%s, tokenizer.model, or vocab.json and merges.txt): copy the one of the original model into the folder"
                 .formatted(path, TOKENIZER));
       }
       tokenizer =
           HfTokenizer.of(
               json,
               path.resolve(TOKENIZER).toString(),
-              specialId("bos", json),
-              specialId("eos", json));
+              first(specialIds("bos", json)),
+              specialIds("eos", json));
     }
     return tokenizer;
   }
 
-  /// The id of `bos` or `eos`: by the configurations, else by the token that
-  /// `tokenizer_config.json` names.
-  private OptionalInt specialId(String kind, byte[] tokenizerJson) {
+  private static OptionalInt first(List<Integer> ids) {
+    return ids.isEmpty() ? OptionalInt.empty() : OptionalInt.of(ids.getFirst());
+  }
+
+  /// The ids of `bos` or `eos`: by the configurations, else by the token that the tokenizer's files
+  /// name.
+  private List<Integer> specialIds(String kind, byte[] tokenizerJson) {
     for (JsonNode root : List.of(generationConfig(), config)) {
-      JsonNode id = root.path(kind + "_token_id");
-      JsonNode first = id.isArray() && !id.isEmpty() ? id.get(0) : id;
-      if (first.isInt()) {
-        return OptionalInt.of(first.intValue());
+      JsonNode stated = root.path(kind + "_token_id");
+      List<Integer> ids =
+          (stated.isArray() ? stated.values() : List.of(stated))
+              .stream().filter(JsonNode::isInt).map(JsonNode::intValue).toList();
+      if (!ids.isEmpty()) {
+        return ids;
       }
     }
-    JsonNode named = tagAlong(TOKENIZER_CONFIG).path(kind + "_token");
-    String content =
-        named.isObject() ? named.path("content").stringValue("") : named.stringValue("");
+    String content = TokenizerFiles.special(tagAlongFiles(), kind, path.toString());
     for (JsonNode token : Json.object(tokenizerJson, TOKENIZER).path("added_tokens").values()) {
-      if (!content.isEmpty() && token.path("content").stringValue("").equals(content)) {
-        return OptionalInt.of(token.path("id").intValue());
+      if (content != null && token.path("content").stringValue("").equals(content)) {
+        return List.of(token.path("id").intValue());
       }
     }
-    return OptionalInt.empty();
+    return List.of();
   }
 
   /// Identifies the weights, see {@link ModelHash}; computed on first use.

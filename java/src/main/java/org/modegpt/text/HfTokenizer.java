@@ -38,18 +38,18 @@ public final class HfTokenizer implements Tokenizer {
   private final long handle;
   private final int vocabSize;
   private final OptionalInt bosId;
-  private final OptionalInt eosId;
+  private final List<Integer> endIds;
 
   /// Whether long texts may be cut, see {@link TextChunks}.
   private final boolean splits;
 
   private HfTokenizer(
-      long handle, boolean splits, int vocabSize, OptionalInt bosId, OptionalInt eosId) {
+      long handle, boolean splits, int vocabSize, OptionalInt bosId, List<Integer> endIds) {
     this.splits = splits;
     this.handle = handle;
     this.vocabSize = vocabSize;
     this.bosId = bosId;
-    this.eosId = eosId;
+    this.endIds = List.copyOf(endIds);
     CLEANER.register(this, () -> TokenizersLibrary.LIB.deleteTokenizer(handle));
   }
 
@@ -58,7 +58,8 @@ public final class HfTokenizer implements Tokenizer {
   /// @param json the content of a `tokenizer.json`
   /// @param origin names it in errors
   /// @throws UserException if the content is not a tokenizer this library knows
-  public static HfTokenizer of(byte[] json, String origin, OptionalInt bosId, OptionalInt eosId) {
+  public static HfTokenizer of(
+      byte[] json, String origin, OptionalInt bosId, List<Integer> endIds) {
     ObjectNode root = Json.object(json, origin);
     root.putNull("truncation");
     root.putNull("padding");
@@ -70,7 +71,7 @@ public final class HfTokenizer implements Tokenizer {
       throw new UserException(
           origin + " is not a tokenizer that can be used: " + e.getMessage(), e);
     }
-    return new HfTokenizer(handle, TextChunks.safe(root), vocabSize(root), bosId, eosId);
+    return new HfTokenizer(handle, TextChunks.safe(root), vocabSize(root), bosId, endIds);
   }
 
   private static int vocabSize(ObjectNode root) {
@@ -153,8 +154,8 @@ public final class HfTokenizer implements Tokenizer {
   }
 
   @Override
-  public OptionalInt eosId() {
-    return eosId;
+  public List<Integer> endIds() {
+    return endIds;
   }
 
   private static void setDefault(String key, String value) {

@@ -2,7 +2,6 @@ package org.modegpt.text;
 
 import java.util.ArrayList;
 import java.util.List;
-import org.modegpt.io.PreTokenizer;
 import tools.jackson.databind.JsonNode;
 
 /// Cuts a long text so that tokenising the pieces gives the same ids as tokenising the whole.

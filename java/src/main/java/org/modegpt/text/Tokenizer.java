@@ -1,5 +1,6 @@
 package org.modegpt.text;
 
+import java.util.List;
 import java.util.OptionalInt;
 
 /// Text to token ids and back. Thread-safe.
@@ -25,7 +26,13 @@ public interface Tokenizer {
 
   OptionalInt bosId();
 
-  OptionalInt eosId();
+  /// Tokens that end a text, the usual one first; chat models often have several.
+  List<Integer> endIds();
+
+  /// The first of {@link #endIds}.
+  default OptionalInt eosId() {
+    return endIds().isEmpty() ? OptionalInt.empty() : OptionalInt.of(endIds().getFirst());
+  }
 
   /// A decoder for a stream of generated tokens.
   default StreamDecoder streamDecoder() {

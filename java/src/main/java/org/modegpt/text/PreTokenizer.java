@@ -1,8 +1,9 @@
-package org.modegpt.io;
+package org.modegpt.text;
 
 import java.util.List;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import org.modegpt.io.Json;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -120,7 +121,8 @@ public enum PreTokenizer {
     this.patterns = patterns;
   }
 
-  static @Nullable PreTokenizer named(String name) {
+  /// The kind that llama.cpp gives this name, or null.
+  public static @Nullable PreTokenizer named(String name) {
     for (PreTokenizer kind : values()) {
       if (kind.names.contains(name)) {
         return kind;
@@ -142,20 +144,22 @@ public enum PreTokenizer {
   }
 
   /// Whether a word that is in the vocabulary is a token even if the merges would not build it.
-  boolean ignoreMerges() {
+  public boolean ignoreMerges() {
     return ignoreMerges;
   }
 
   /// Whether BOS goes before a text where the file does not say.
-  boolean addsBos() {
+  public boolean addsBos() {
     return addsBos;
   }
 
-  @Nullable ObjectNode normalizer() {
+  /// What is done to the text before, or null.
+  public @Nullable ObjectNode normalizer() {
     return this == QWEN2 || this == NEOX ? Json.MAPPER.createObjectNode().put("type", "NFC") : null;
   }
 
-  ObjectNode json() {
+  /// The pre-tokenizer of a `tokenizer.json`.
+  public ObjectNode json() {
     if (this == GPT2 || this == NEOX) {
       return byteLevel(true);
     }
@@ -174,7 +178,7 @@ public enum PreTokenizer {
   }
 
   /// The byte-to-character step of byte-level BPE, alone or after GPT-2's pattern.
-  static ObjectNode byteLevel(boolean useRegex) {
+  public static ObjectNode byteLevel(boolean useRegex) {
     return Json.MAPPER
         .createObjectNode()
         .put("type", "ByteLevel")
