@@ -1,11 +1,19 @@
 package org.modegpt.cli;
 
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
-import java.util.OptionalInt;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
+import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
+import org.modegpt.chat.Chat;
+import org.modegpt.chat.Message;
 import org.modegpt.io.Json;
 import org.modegpt.model.Decoder;
 import org.modegpt.model.Sampling;
@@ -15,6 +23,7 @@ import org.modegpt.text.Tokenizer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import tools.jackson.databind.node.ObjectNode;
 
 @Command(
@@ -25,17 +34,33 @@ import tools.jackson.databind.node.ObjectNode;
       "",
       "Examples:",
       "  modegpt generate my-model --prompt \"The moon is\" --max-tokens 64",
-      "  modegpt generate my-model --prompt \"Once\" --temperature 0"
+      "  modegpt generate my-model --prompt \"Once\" --temperature 0",
+      "  modegpt generate my-chat-model --chat --system \"Be brief.\" --prompt \"Why is the sky blue?\"",
+      "  modegpt generate my-chat-model --chat              a conversation, one line at a time"
     })
 final class GenerateCommand implements Callable<Integer> {
+  /// Most tokens of a conversation where no option says; a cache for more would be large.
+  private static final int LONGEST_CHAT = 4096;
+
   @Mixin private ModelOption source;
 
   @Option(
       names = {"-p", "--prompt"},
       paramLabel = "TEXT",
-      required = true,
-      description = "Text to continue.")
-  private String prompt;
+      description = "Text to continue; with --chat the user's message.")
+  private @Nullable String prompt;
+
+  @Option(
+      names = "--chat",
+      description =
+          "Put the prompt into the model's chat template and answer it; without a prompt, converse: each line of the standard input is a message.")
+  private boolean chat;
+
+  @Option(
+      names = "--system",
+      paramLabel = "TEXT",
+      description = "With --chat: the system message before the conversation.")
+  private @Nullable String system;
 
   @Option(
       names = {"-n", "--max-tokens"},
@@ -95,24 +120,82 @@ final class GenerateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
+    if (prompt == null && !chat) {
+      throw new ParameterException(output.command(), "--prompt is missing (or --chat)");
+    }
+    if (system != null && !chat) {
+      throw new ParameterException(output.command(), "--system needs --chat");
+    }
     Sampling sampling = new Sampling(temperature, topK, topP, repetitionPenalty, seed);
     try (Transformer model = source.open();
         Backend backend = engine.open()) {
       Tokenizer tokenizer = model.directory().tokenizer();
-      int[] ids = tokenizer.encode(prompt, true);
-      int context =
-          contextSize != null
-              ? contextSize
-              : Math.min(model.config().contextLength(), ids.length + maxTokens);
-      OptionalInt eos = tokenizer.eosId();
-      Set<Integer> ends = ignoreEos || eos.isEmpty() ? Set.of() : Set.of(eos.getAsInt());
-      long start = System.nanoTime();
-      try (Decoder decoder = new Decoder(backend, model, context)) {
-        double loadSeconds = (System.nanoTime() - start) / 1e9;
-        run(decoder, ids, sampling, ends, tokenizer.streamDecoder(), loadSeconds);
+      if (chat) {
+        Chat template = Chat.of(model.directory());
+        List<Message> messages = new ArrayList<>();
+        if (system != null) {
+          messages.add(new Message("system", system));
+        }
+        if (prompt == null) {
+          converse(model, backend, template, messages, sampling);
+          return 0;
+        }
+        messages.add(new Message("user", prompt));
+        generate(model, backend, template.encode(messages), template.endIds(), sampling);
+      } else {
+        Set<Integer> ends = Set.copyOf(tokenizer.endIds());
+        generate(model, backend, tokenizer.encode(prompt, true), ends, sampling);
       }
     }
     return 0;
+  }
+
+  private void generate(
+      Transformer model, Backend backend, int[] ids, Set<Integer> ends, Sampling sampling) {
+    int context =
+        contextSize != null
+            ? contextSize
+            : Math.min(model.config().contextLength(), ids.length + maxTokens);
+    long start = System.nanoTime();
+    try (Decoder decoder = new Decoder(backend, model, context)) {
+      double loadSeconds = (System.nanoTime() - start) / 1e9;
+      StreamDecoder text = model.directory().tokenizer().streamDecoder();
+      run(decoder, ids, sampling, ignoreEos ? Set.of() : ends, text, loadSeconds);
+    }
+  }
+
+  private void converse(
+      Transformer model,
+      Backend backend,
+      Chat template,
+      List<Message> messages,
+      Sampling sampling) {
+    int context =
+        contextSize != null ? contextSize : Math.min(model.config().contextLength(), LONGEST_CHAT);
+    try (Decoder decoder = new Decoder(backend, model, context)) {
+      Conversation conversation =
+          new Conversation(
+              decoder, template, model.directory().tokenizer(), sampling, maxTokens, messages);
+      boolean terminal = Boolean.getBoolean("modegpt.terminal");
+      output.say("Each line is a message; end with Ctrl-D.");
+      BufferedReader lines =
+          new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+      while (true) {
+        if (terminal) {
+          output.prompt("> ");
+        }
+        String line = lines.readLine();
+        if (line == null) {
+          return;
+        }
+        if (!line.isBlank()) {
+          conversation.answer(line, this::emit);
+          emit(System.lineSeparator());
+        }
+      }
+    } catch (IOException e) {
+      throw new UserException("cannot read the standard input: " + e.getMessage(), e);
+    }
   }
 
   private void run(
@@ -169,8 +252,12 @@ final class GenerateCommand implements Callable<Integer> {
   private void emit(String piece, StringBuilder whole) {
     whole.append(piece);
     if (!output.json) {
-      output.out().print(piece);
-      output.out().flush();
+      emit(piece);
     }
+  }
+
+  private void emit(String piece) {
+    output.out().print(piece);
+    output.out().flush();
   }
 }

@@ -5,6 +5,7 @@ import org.jspecify.annotations.Nullable;
 import org.modegpt.Progress;
 import org.modegpt.io.Json;
 import org.modegpt.runs.Run;
+import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -48,6 +49,19 @@ final class OutputOptions {
   /// program tells errors.
   void problem(String message) {
     spec.commandLine().getErr().println("modegpt: " + message);
+  }
+
+  /// Asks for a line of input, on standard error.
+  void prompt(String text) {
+    if (!quiet) {
+      spec.commandLine().getErr().print(text);
+      spec.commandLine().getErr().flush();
+    }
+  }
+
+  /// The command these options belong to, for errors of usage.
+  CommandLine command() {
+    return spec.commandLine();
   }
 
   void detail(String message) {

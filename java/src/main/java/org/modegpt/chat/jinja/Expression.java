@@ -1,0 +1,7 @@
+package org.modegpt.chat.jinja;
+
+/// A parsed expression.
+@FunctionalInterface
+interface Expression {
+  Object value(Scope scope);
+}

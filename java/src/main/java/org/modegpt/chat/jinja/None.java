@@ -1,0 +1,11 @@
+package org.modegpt.chat.jinja;
+
+/// Python's None.
+enum None {
+  NONE;
+
+  @Override
+  public String toString() {
+    return "None";
+  }
+}
