@@ -1,13 +1,8 @@
 package org.modegpt.evaluate;
 
-import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
@@ -204,7 +199,7 @@ final class ModelRun implements AutoCloseable {
     for (int a = 0; a < asked.size(); a++) {
       List<Encoded> requests = asked.get(a).requests;
       for (int r = 0; r < requests.size(); r++) {
-        String key = key(requests.get(r));
+        String key = AnswerKey.of(requests.get(r));
         JsonNode before = cache.get(key);
         if (before != null) {
           asked.get(a).likelihoods[r] =
@@ -260,7 +255,7 @@ final class ModelRun implements AutoCloseable {
   private int generate(TaskDefinition task, List<Asked> asked, Progress progress) {
     List<Asked> open = new ArrayList<>();
     for (Asked one : asked) {
-      JsonNode before = cache.get(key(task, one));
+      JsonNode before = cache.get(AnswerKey.of(one.requests.getFirst(), task.generation()));
       if (before != null) {
         one.text = before.path("text").asString("");
         one.tokens = before.path("tokens").asInt();
@@ -287,7 +282,7 @@ final class ModelRun implements AutoCloseable {
       ObjectNode value = Json.MAPPER.createObjectNode();
       value.put("text", one.text);
       value.put("tokens", one.tokens);
-      cache.put(key(task, one), value);
+      cache.put(AnswerKey.of(one.requests.getFirst(), task.generation()), value);
       cache.flush();
     }
     progress.update(task.name(), open.size(), open.size(), "item");
@@ -357,37 +352,6 @@ final class ModelRun implements AutoCloseable {
       responses.addArray().add(likelihood.logLikelihood()).add(likelihood.greedy());
     }
     return sample;
-  }
-
-  private static String key(Encoded request) {
-    MessageDigest sha = sha256();
-    update(sha, request.sequence().tokens());
-    update(sha, request.sequence().scoredFrom());
-    update(sha, request.targets());
-    return HexFormat.of().formatHex(sha.digest(), 0, 12);
-  }
-
-  private static String key(TaskDefinition task, Asked asked) {
-    MessageDigest sha = sha256();
-    update(sha, asked.requests.getFirst().sequence().tokens());
-    update(sha, task.generation().maxTokens());
-    sha.update(String.join("\0", task.generation().until()).getBytes(StandardCharsets.UTF_8));
-    return "g" + HexFormat.of().formatHex(sha.digest(), 0, 12);
-  }
-
-  private static void update(MessageDigest sha, int... values) {
-    ByteBuffer bytes = ByteBuffer.allocate(4 * values.length + 4);
-    bytes.putInt(values.length);
-    bytes.asIntBuffer().put(values);
-    sha.update(bytes.array());
-  }
-
-  private static MessageDigest sha256() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every Java platform has SHA-256", e);
-    }
   }
 
   private Scorer scorer() {

@@ -17,7 +17,7 @@ import tools.jackson.databind.node.ObjectNode;
 
 /// What a model has said before, in a file of JSON lines that is only appended to: a run that was
 /// killed goes on where it was, and tasks that ask the same share the answer. A line cut off by a
-/// kill is left out. Keys are content hashes, see {@link ModelRun}.
+/// kill is left out. Keys are content hashes, see {@link AnswerKey}.
 final class ResultCache implements AutoCloseable {
   private final Map<String, JsonNode> known = new HashMap<>();
   private final StringBuilder pending = new StringBuilder();

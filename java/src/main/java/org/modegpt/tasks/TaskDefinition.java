@@ -69,39 +69,22 @@ public record TaskDefinition(
   }
 
   public TaskDefinition withLimit(int newLimit) {
-    return new TaskDefinition(
-        name,
-        origin,
-        folder,
-        version,
-        type,
-        data,
-        description,
-        text,
-        choices,
-        contexts,
-        target,
-        gold,
-        targetDelimiter,
-        examples,
-        metrics,
-        generation,
-        filters,
-        group,
-        newLimit,
-        blockLength,
-        hash);
+    return with(examples, newLimit);
   }
 
   public TaskDefinition withExamples(int count) {
-    Examples changed =
+    return with(
         new Examples(
             count,
             examples.data(),
             examples.documents(),
             examples.by(),
             examples.random(),
-            examples.delimiter());
+            examples.delimiter()),
+        limit);
+  }
+
+  private TaskDefinition with(Examples newExamples, int newLimit) {
     return new TaskDefinition(
         name,
         origin,
@@ -116,12 +99,12 @@ public record TaskDefinition(
         target,
         gold,
         targetDelimiter,
-        changed,
+        newExamples,
         metrics,
         generation,
         filters,
         group,
-        limit,
+        newLimit,
         blockLength,
         hash);
   }

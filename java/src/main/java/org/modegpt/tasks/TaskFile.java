@@ -11,14 +11,12 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
-import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.io.Json;
 import org.modegpt.tasks.TaskDefinition.Examples;
-import org.modegpt.tasks.TaskDefinition.Generation;
-import org.modegpt.tasks.TaskDefinition.MetricUse;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -104,8 +102,6 @@ public final class TaskFile {
           "doc_to_image",
           "doc_to_audio");
 
-  private static final int DEFAULT_MAX_TOKENS = 256;
-
   private final LocatedYaml yaml;
   private final String folder;
 
@@ -161,7 +157,7 @@ public final class TaskFile {
       text = null;
     }
     Examples examples = examples();
-    List<AnswerFilter> filters = filters(type);
+    ScoringEntries scoring = new ScoringEntries(yaml, type);
     TaskDefinition definition =
         new TaskDefinition(
             name,
@@ -176,14 +172,14 @@ public final class TaskFile {
             contexts,
             target,
             gold,
-            orElse(yaml.text("", "target_delimiter"), " "),
+            Objects.requireNonNullElse(yaml.text("", "target_delimiter"), " "),
             examples,
-            metrics(type),
-            generation(type, examples.delimiter()),
-            filters,
+            scoring.metrics(),
+            scoring.generation(examples.delimiter()),
+            scoring.filters(),
             template("group_by", "subject"),
-            orElse(yaml.integer("", 0, "limit"), 0),
-            orElse(yaml.integer("", 2, "block_length", "ctx_size"), 0),
+            Objects.requireNonNullElse(yaml.integer("", 0, "limit"), 0),
+            Objects.requireNonNullElse(yaml.integer("", 2, "block_length", "ctx_size"), 0),
             hash());
     return definition;
   }
@@ -330,9 +326,9 @@ public final class TaskFile {
   private List<String> data(String name) {
     List<String> files = yaml.texts("", "data", "file", "files");
     String split =
-        orElse(
+        Objects.requireNonNullElse(
             yaml.text("", "test_split", "split"),
-            orElse(yaml.text("", "validation_split"), "test"));
+            Objects.requireNonNullElse(yaml.text("", "validation_split"), "test"));
     String path = yaml.text("", "dataset_path", "dataset");
     JsonNode given =
         yaml.get("dataset_kwargs") == null ? null : yaml.at("/dataset_kwargs", "data_files");
@@ -362,7 +358,7 @@ public final class TaskFile {
   }
 
   private Examples examples() {
-    int count = orElse(yaml.integer("", 0, "num_fewshot", "fewshot"), 0);
+    int count = Objects.requireNonNullElse(yaml.integer("", 0, "num_fewshot", "fewshot"), 0);
     List<String> data = yaml.texts("", "fewshot_data");
     String split = yaml.text("", "fewshot_split");
     JsonNode files =
@@ -373,7 +369,8 @@ public final class TaskFile {
     boolean random = true;
     List<Map<String, @Nullable Object>> documents = new ArrayList<>();
     if (yaml.get("fewshot_config") != null) {
-      String sampler = orElse(yaml.text("/fewshot_config", "sampler"), "default");
+      String sampler =
+          Objects.requireNonNullElse(yaml.text("/fewshot_config", "sampler"), "default");
       if (!Set.of("default", "first_n").contains(sampler)) {
         throw yaml.error(
             "/fewshot_config/sampler",
@@ -395,174 +392,7 @@ public final class TaskFile {
         documents,
         yaml.text("", "fewshot_by"),
         random && documents.isEmpty(),
-        orElse(yaml.text("", "fewshot_delimiter"), "\n\n"));
-  }
-
-  private List<MetricUse> metrics(OutputType type) {
-    JsonNode list = yaml.get("metric_list", "metrics", "metric");
-    String pointer = yaml.pointer("", "metric_list", "metrics", "metric");
-    if (list == null) {
-      return Metrics.defaults(type).stream()
-          .map(m -> new MetricUse(metric(m, type, pointer), Map.of()))
-          .toList();
-    }
-    if (!list.isArray()) {
-      return List.of(new MetricUse(metric(list.asString(), type, pointer), Map.of()));
-    }
-    List<MetricUse> uses = new ArrayList<>();
-    for (int i = 0; i < list.size(); i++) {
-      uses.add(use(list.get(i), type, pointer + "/" + i));
-    }
-    if (uses.isEmpty()) {
-      throw yaml.error(pointer, "want at least one metric");
-    }
-    return uses;
-  }
-
-  private MetricUse use(JsonNode entry, OutputType type, String pointer) {
-    if (!entry.isObject()) {
-      return new MetricUse(metric(entry.asString(), type, pointer), Map.of());
-    }
-    String name = yaml.text(pointer, "metric", "name");
-    if (name == null) {
-      throw yaml.error(pointer, "an entry of metric_list needs 'metric', its name");
-    }
-    Metric metric = metric(name, type, yaml.pointer(pointer, "metric", "name"));
-    String aggregation = yaml.text(pointer, "aggregation");
-    Set<String> fits =
-        switch (metric.aggregation()) {
-          case MEAN -> Set.of("mean", "nanmean", "brier_score");
-          case EXP -> Set.of("perplexity", "weighted_perplexity");
-          case BITS -> Set.of("bits_per_byte");
-        };
-    if (aggregation != null && !fits.contains(aggregation)) {
-      throw yaml.error(
-          pointer + "/aggregation",
-          "the metric "
-              + name
-              + " has the aggregation "
-              + String.join(" or ", fits)
-              + ", not "
-              + aggregation);
-    }
-    if (yaml.flag(pointer, metric.higherIsBetter(), "higher_is_better")
-        != metric.higherIsBetter()) {
-      throw yaml.error(
-          pointer + "/higher_is_better",
-          "for the metric " + name + " it is " + metric.higherIsBetter());
-    }
-    Map<String, Object> parameters = new LinkedHashMap<>();
-    for (Map.Entry<String, JsonNode> e : entry.properties()) {
-      Object value = Values.of(e.getValue());
-      if (value != null
-          && !Set.of("metric", "name", "aggregation", "higher_is_better").contains(e.getKey())) {
-        parameters.put(e.getKey(), value);
-      }
-    }
-    if (parameters.get("regexes_to_ignore") instanceof List<?> patterns) {
-      patterns.forEach(p ->
-          checked(pointer + "/regexes_to_ignore", () -> ExactMatch.pattern(String.valueOf(p))));
-    }
-    return new MetricUse(metric, parameters);
-  }
-
-  private Metric metric(String name, OutputType type, String pointer) {
-    Metric metric = Metrics.all().get(name);
-    List<String> fitting =
-        Metrics.all().values().stream()
-            .filter(m -> m.types().contains(type))
-            .map(Metric::name)
-            .toList();
-    if (metric == null || !metric.types().contains(type)) {
-      throw yaml.error(
-          pointer,
-          (metric == null ? "unknown metric '" : "not a metric of " + type.label() + " tasks: '")
-              + name
-              + "'; there are "
-              + String.join(", ", fitting));
-    }
-    return metric;
-  }
-
-  private Generation generation(OutputType type, String delimiter) {
-    String at = "/generation_kwargs";
-    if (yaml.get("generation_kwargs") == null) {
-      return new Generation(List.of(delimiter), DEFAULT_MAX_TOKENS);
-    }
-    if (type != OutputType.GENERATE_UNTIL) {
-      throw yaml.error(at, "generation_kwargs belong to a task of output_type generate_until");
-    }
-    List<String> until = yaml.texts(at, "until", "stop");
-    Integer most = yaml.integer(at, 1, "max_gen_toks", "max_new_tokens", "max_tokens");
-    Double temperature = yaml.number(at, "temperature");
-    if (yaml.flag(at, false, "do_sample") || (temperature != null && temperature > 0)) {
-      throw yaml.error(
-          at, "text is generated greedily here: do_sample must be false and temperature 0");
-    }
-    yaml.refuseUnknown(at, Set.of("top_k", "top_p", "num_beams"));
-    if (until.stream().anyMatch(String::isEmpty)) {
-      throw yaml.error(at + "/until", "a stop text is empty");
-    }
-    return new Generation(
-        until.isEmpty() ? List.of(delimiter) : until, orElse(most, DEFAULT_MAX_TOKENS));
-  }
-
-  private List<AnswerFilter> filters(OutputType type) {
-    JsonNode list = yaml.get("filter_list", "filters");
-    if (list == null) {
-      return List.of(AnswerFilter.NONE);
-    }
-    String pointer = yaml.pointer("", "filter_list", "filters");
-    if (type != OutputType.GENERATE_UNTIL) {
-      throw yaml.error(pointer, "filters belong to a task of output_type generate_until");
-    }
-    List<AnswerFilter> filters = new ArrayList<>();
-    for (int i = 0; i < list.size(); i++) {
-      String at = pointer + "/" + i;
-      String name = orElse(yaml.text(at, "name"), "filter" + i);
-      JsonNode steps = yaml.at(at, "filter");
-      List<UnaryOperator<String>> functions = new ArrayList<>();
-      for (int s = 0; steps != null && s < steps.size(); s++) {
-        functions.add(step(at + "/filter/" + s));
-      }
-      filters.add(new AnswerFilter(name, functions));
-    }
-    return filters;
-  }
-
-  private UnaryOperator<String> step(String at) {
-    String function = orElse(yaml.text(at, "function"), "");
-    return switch (function) {
-      case "regex" -> {
-        String regex = orElse(yaml.text(at, "regex_pattern"), "#### (\\-?[0-9\\.\\,]+)");
-        JsonNode group = yaml.at(at, "group_select");
-        String fallback = orElse(yaml.text(at, "fallback"), "[invalid]");
-        yield checked(
-            at + "/regex_pattern",
-            () -> AnswerFilter.regex(regex, group == null ? 0 : group.asInt(), fallback));
-      }
-      case "remove_whitespace" -> String::strip;
-      case "lowercase" -> AnswerFilter.lowercase();
-      case "take_first" -> UnaryOperator.identity();
-      default ->
-          throw yaml.error(
-              at,
-              "unknown filter '"
-                  + function
-                  + "': there are regex, remove_whitespace, lowercase and take_first");
-    };
-  }
-
-  private interface Check<T> {
-    T run();
-  }
-
-  private <T> T checked(String pointer, Check<T> check) {
-    try {
-      return check.run();
-    } catch (TemplateException e) {
-      throw yaml.error(pointer, String.valueOf(e.getMessage()));
-    }
+        Objects.requireNonNullElse(yaml.text("", "fewshot_delimiter"), "\n\n"));
   }
 
   private String version() {
@@ -585,9 +415,5 @@ public final class TaskFile {
     } catch (NoSuchAlgorithmException e) {
       throw new IllegalStateException("every Java platform has SHA-256", e);
     }
-  }
-
-  private static <T> T orElse(@Nullable T value, T otherwise) {
-    return value == null ? otherwise : value;
   }
 }
