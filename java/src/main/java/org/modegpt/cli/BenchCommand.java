@@ -5,11 +5,16 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import org.modegpt.backend.Backend;
 import org.modegpt.io.Json;
 import org.modegpt.model.Decoder;
 import org.modegpt.model.Transformer;
+import org.modegpt.runs.Metrics;
+import org.modegpt.runs.ModelUse;
+import org.modegpt.runs.ResourceSampler;
+import org.modegpt.runs.Run;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -55,21 +60,35 @@ final class BenchCommand implements Callable<Integer> {
   private int repetitions;
 
   @Mixin private EngineOptions engine;
+  @Mixin private RecordOptions record;
   @Mixin private OutputOptions output;
 
   private record Row(
-      String model, long bytes, long parameters, String test, double mean, double deviation) {}
+      String model,
+      long bytes,
+      long parameters,
+      String test,
+      double mean,
+      double deviation,
+      double best,
+      double cpuSeconds) {}
 
   @Override
   public Integer call() {
+    return record.recordSeveral("bench", this::run);
+  }
+
+  private int run(RecordOptions.Recording recording) {
     List<Row> rows = new ArrayList<>();
     String device;
     int threads = engine.threads == 0 ? Runtime.getRuntime().availableProcessors() : engine.threads;
     try (Backend backend = engine.open()) {
       device = backend.name();
       for (Path path : paths()) {
+        Run run = recording.next(engine.parameters(path));
         try (Transformer model = Transformer.open(path)) {
-          measure(model, backend, rows);
+          run.model(ModelUse.SUBJECT, model.directory().path(), model.parameters());
+          measure(model, backend, rows, run);
         }
       }
     }
@@ -81,7 +100,7 @@ final class BenchCommand implements Callable<Integer> {
     return names.isEmpty() ? List.of(Demo.model()) : names.stream().map(hub::locate).toList();
   }
 
-  private void measure(Transformer model, Backend backend, List<Row> rows) {
+  private void measure(Transformer model, Backend backend, List<Row> rows, Run run) {
     int context =
         prompts.stream().mapToInt(Integer::intValue).max().orElse(0)
             + generated.stream().mapToInt(Integer::intValue).max().orElse(0)
@@ -93,7 +112,10 @@ final class BenchCommand implements Callable<Integer> {
       for (int n : prompts) {
         int[] ids = new int[n];
         Arrays.setAll(ids, i -> (i * 7919 + 13) % vocabulary);
-        rows.add(row(model, bytes, "pp" + n, n, () -> decoder.feed(ids), decoder));
+        String test = "pp" + n;
+        Row row = row(model, bytes, test, n, () -> decoder.feed(ids), decoder);
+        rows.add(row);
+        record(run, Metrics.PROMPT_TOKENS_PER_SECOND, row);
       }
       for (int n : generated) {
         Runnable generate =
@@ -102,15 +124,28 @@ final class BenchCommand implements Callable<Integer> {
                 decoder.feed((i * 7919 + 13) % vocabulary);
               }
             };
-        rows.add(row(model, bytes, "tg" + n, n, generate, decoder));
+        Row row = row(model, bytes, "tg" + n, n, generate, decoder);
+        rows.add(row);
+        record(run, Metrics.TOKENS_PER_SECOND, row);
       }
     }
+  }
+
+  private void record(Run run, String metric, Row row) {
+    double error = row.deviation / Math.sqrt(repetitions);
+    run.metric(metric, row.mean, error, "1/s", Map.of("test", row.test));
+    // What other work on the machine takes away shows least in the best repetition, and hardly in
+    // the processor time.
+    run.metric(Metrics.BEST + metric, row.best, null, "1/s", Map.of("test", row.test));
+    run.metric(Metrics.CPU_SECONDS, row.cpuSeconds, null, "s", Map.of("test", row.test));
   }
 
   private Row row(
       Transformer model, long bytes, String test, int tokens, Runnable work, Decoder decoder) {
     double[] rates = new double[repetitions];
+    long cpu = 0;
     for (int i = -1; i < repetitions; i++) {
+      cpu = i == 0 ? ResourceSampler.cpuNanos() : cpu;
       decoder.cache().truncate(0);
       long start = System.nanoTime();
       work.run();
@@ -119,11 +154,19 @@ final class BenchCommand implements Callable<Integer> {
         rates[i] = rate;
       }
     }
+    double cpuSeconds = (ResourceSampler.cpuNanos() - cpu) / 1e9 / repetitions / tokens;
     double mean = Arrays.stream(rates).average().orElse(0);
     double variance =
         Arrays.stream(rates).map(r -> (r - mean) * (r - mean)).sum() / Math.max(1, repetitions - 1);
     return new Row(
-        model.directory().name(), bytes, model.parameters(), test, mean, Math.sqrt(variance));
+        model.directory().name(),
+        bytes,
+        model.parameters(),
+        test,
+        mean,
+        Math.sqrt(variance),
+        Arrays.stream(rates).max().orElse(0),
+        cpuSeconds);
   }
 
   private void print(List<Row> rows, String device, int threads) {

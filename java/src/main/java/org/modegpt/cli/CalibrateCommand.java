@@ -9,6 +9,8 @@ import org.modegpt.calibrate.Calibrator;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.io.Json;
 import org.modegpt.model.Transformer;
+import org.modegpt.runs.ModelUse;
+import org.modegpt.runs.Run;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -49,12 +51,14 @@ final class CalibrateCommand implements Callable<Integer> {
 
   @Mixin private CalibrationOptions calibration;
   @Mixin private EngineOptions engine;
+  @Mixin private RecordOptions record;
   @Mixin private OutputOptions output;
 
   @Override
   public Integer call() {
     if (inputs.isEmpty()) {
-      calibrate();
+      record.record(
+          "calibrate", calibration.parameters(engine.parameters(source)), this::calibrate);
     } else {
       Statistics.merge(inputs, file);
     }
@@ -64,15 +68,19 @@ final class CalibrateCommand implements Callable<Integer> {
     return 0;
   }
 
-  private void calibrate() {
+  private int calibrate(Run run) {
+    output.recordIn(run);
     try (Transformer model = source.open();
         Backend backend = engine.open()) {
       CalibrationData data = calibration.data(model, output);
       output.say(
           "calibrating %s on %d x %d tokens of %s"
               .formatted(model.directory().name(), data.count(), data.tokens(), data.source()));
+      run.model(ModelUse.SUBJECT, model.directory().path(), model.parameters());
       new Calibrator(model, backend).run(data, file, output.progress());
+      run.metric("calibration_tokens", (double) data.count() * data.tokens());
     }
+    return 0;
   }
 
   private void print(Statistics statistics) {

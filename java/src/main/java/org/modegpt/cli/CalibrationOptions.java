@@ -1,6 +1,7 @@
 package org.modegpt.cli;
 
 import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.calibrate.CalibrationData;
 import org.modegpt.compress.CompressionText;
@@ -45,6 +46,19 @@ final class CalibrationOptions {
   Recipe.Calibration settings(Recipe.Calibration base) {
     return new Recipe.Calibration(
         samples == null ? base.sequences() : samples, length == null ? base.length() : length);
+  }
+
+  /// These options among a run's parameters.
+  Map<String, Object> parameters(Map<String, Object> parameters) {
+    parameters.put("calibration", files.isEmpty() ? "built-in" : String.join(", ", files));
+    parameters.put("seed", seed);
+    if (samples != null) {
+      parameters.put("calibration_samples", samples);
+    }
+    if (length != null) {
+      parameters.put("calibration_length", length);
+    }
+    return parameters;
   }
 
   private TextDataset text() {

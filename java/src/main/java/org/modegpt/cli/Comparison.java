@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.backend.Backend;
 import org.modegpt.compress.CompressionReport;
@@ -46,6 +47,7 @@ final class Comparison {
     this.output = output;
   }
 
+  /// Measures what was written to `folder` and reports it to the present run's record.
   void add(Path folder, CompressionReport report, boolean sizesOnly) {
     made.add(new Made(folder, report));
     if (rows.isEmpty()) {
@@ -55,6 +57,10 @@ final class Comparison {
       String name = String.format(Locale.ROOT, "%.1f %% removed", 100 * report.reachedRatio());
       rows.add(row(name, compressed, report.bytesAfter(), sizesOnly));
     }
+    Run run = output.run();
+    if (run != null) {
+      record(run, rows.getLast(), made.getLast());
+    }
   }
 
   private Row row(String name, Transformer model, long bytes, boolean sizesOnly) {
@@ -62,38 +68,31 @@ final class Comparison {
     Speed speed = null;
     if (!sizesOnly) {
       perplexity = evaluation.measure(model, backend, output);
-      speed = Speed.of(model, backend);
+      speed = output.timed("speed", () -> Speed.of(model, backend));
     }
     return new Row(name, model.parameters(), bytes, perplexity, speed);
   }
 
-  /// Reports everything to the run's record, if there is one.
-  private void record() {
-    Run run = output.run();
-    if (run == null) {
-      return;
-    }
+  private void record(Run run, Row row, Made m) {
     run.model(ModelUse.BASE, original.directory().path(), original.parameters());
-    for (int i = 0; i < rows.size(); i++) {
-      Row row = rows.get(i);
-      Map<String, String> tags = Map.of("model", row.name);
-      if (i > 0) {
-        Made m = made.get(i - 1);
-        run.model(ModelUse.OUTPUT, m.folder, row.parameters);
-        run.metric(Metrics.RATIO, m.report.reachedRatio(), null, "", tags);
-        recordLayers(run, m.report);
-      }
-      run.metric(Metrics.BYTES, (double) row.bytes, null, "B", tags);
-      run.metric(Metrics.PARAMETERS, (double) row.parameters, null, "", tags);
-      if (row.perplexity != null) {
-        Perplexity p = row.perplexity;
-        run.metric(Metrics.PERPLEXITY, p.perplexity(), p.perplexityError(), "", tags);
-        run.metric(Metrics.PROMPT_TOKENS_PER_SECOND, p.tokensPerSecond(), null, "1/s", tags);
-      }
-      if (row.speed != null) {
-        double rate = row.speed.decodeTokensPerSecond();
-        run.metric(Metrics.TOKENS_PER_SECOND, rate, null, "1/s", tags);
-      }
+    run.model(ModelUse.OUTPUT, m.folder, row.parameters);
+    run.metric(Metrics.RATIO, m.report.reachedRatio());
+    recordLayers(run, m.report);
+    record(run, row, Map.of());
+    record(run, rows.getFirst(), Metrics.OF_BASE);
+  }
+
+  private void record(Run run, Row row, Map<String, String> of) {
+    run.metric(Metrics.BYTES, (double) row.bytes, null, "B", of);
+    run.metric(Metrics.PARAMETERS, (double) row.parameters, null, "", of);
+    if (row.perplexity != null) {
+      PerplexityCommand.record(run, row.perplexity, evaluation, of);
+    }
+    if (row.speed != null) {
+      Map<String, String> tags = new TreeMap<>(of);
+      tags.put("test", "tg32");
+      run.metric(Metrics.TOKENS_PER_SECOND, row.speed.decodeTokensPerSecond(), null, "1/s", tags);
+      run.metric(Metrics.FIRST_TOKEN_SECONDS, row.speed.firstTokenSeconds(), null, "s", of);
     }
   }
 
@@ -112,7 +111,6 @@ final class Comparison {
   }
 
   void print() {
-    record();
     if (output.json) {
       printJson();
       return;

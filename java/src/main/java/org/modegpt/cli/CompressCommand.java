@@ -127,31 +127,39 @@ final class CompressCommand implements Callable<Integer> {
   public Integer call() {
     Recipe base = recipe();
     if (dryRun) {
-      return run(base);
+      return run(base, null);
     }
-    Map<String, String> parameters =
-        Map.of(
-            "model", source.path().toString(),
-            "recipe", base.name(),
-            "ratio", ratios.isEmpty() ? Double.toString(base.ratio()) : ratios.toString());
-    return record.record(
-        "compress",
-        parameters,
-        run -> {
-          output.recordIn(run);
-          return run(base);
-        });
+    return record.recordSeveral("compress", recording -> run(base, recording));
   }
 
-  private int run(Recipe base) {
+  /// Parameters of the run that makes one size.
+  private Map<String, Object> parameters(Recipe recipe) {
+    Map<String, Object> parameters = calibration.parameters(engine.parameters(source));
+    parameters.put("recipe", recipe.name());
+    if (targetParameters == null) {
+      parameters.put("ratio", recipe.ratio());
+    } else {
+      parameters.put("target_parameters", targetParameters);
+    }
+    parameters.put("allocation", recipe.allocation().name().toLowerCase(Locale.ROOT));
+    parameters.put("multiple_of", recipe.multipleOf());
+    parameters.put("dtype", dtype);
+    parameters.put("statistics", statisticsFile == null ? "" : statisticsFile);
+    return parameters;
+  }
+
+  private int run(Recipe base, RecordOptions.@Nullable Recording recording) {
     DType type = DTypes.parse(dtype);
     long shard = org.modegpt.io.ByteSize.parse(maxShardSize);
+    List<Double> asked =
+        targetParameters != null
+            ? List.of(base.ratio())
+            : ratios.isEmpty() ? List.of(base.ratio()) : ratios;
+    if (recording != null) {
+      output.recordIn(recording.next(parameters(withSize(base, asked.getFirst()))));
+    }
     try (Transformer model = source.open();
         Backend backend = engine.open()) {
-      List<Double> asked =
-          targetParameters != null
-              ? List.of(base.ratio())
-              : ratios.isEmpty() ? List.of(base.ratio()) : ratios;
       Path first = folder(model, base.withRatio(asked.getFirst()), asked.size() > 1);
       if (dryRun) {
         for (double ratio : asked) {
@@ -170,6 +178,9 @@ final class CompressCommand implements Callable<Integer> {
         List<RankPlan> plans = plans(compressor, text, statistics, base, asked);
         for (int i = 0; i < plans.size(); i++) {
           Recipe recipe = withSize(base, asked.get(i));
+          if (i > 0 && recording != null) {
+            output.recordIn(recording.next(parameters(recipe)));
+          }
           Path out = folder(model, recipe, asked.size() > 1);
           CompressionReport report =
               compressor.run(

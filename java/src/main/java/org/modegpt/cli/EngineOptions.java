@@ -1,7 +1,11 @@
 package org.modegpt.cli;
 
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.TreeMap;
 import org.modegpt.backend.Backend;
 import org.modegpt.backend.Backends;
+import org.modegpt.io.ModelDirectory;
 import picocli.CommandLine.Option;
 
 /// Where a command computes.
@@ -19,6 +23,19 @@ final class EngineOptions {
       defaultValue = "0",
       description = "CPU threads; 0 for one per processor (default: ${DEFAULT-VALUE}).")
   int threads;
+
+  /// What a run of the model on this engine is recorded with.
+  Map<String, Object> parameters(ModelOption model) {
+    return parameters(model.path());
+  }
+
+  Map<String, Object> parameters(Path model) {
+    Map<String, Object> parameters = new TreeMap<>();
+    parameters.put("model", ModelDirectory.name(model));
+    parameters.put("device", device);
+    parameters.put("threads", threads == 0 ? Runtime.getRuntime().availableProcessors() : threads);
+    return parameters;
+  }
 
   Backend open() {
     return Backends.open(device, threads);

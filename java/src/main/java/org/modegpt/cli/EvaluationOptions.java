@@ -1,7 +1,11 @@
 package org.modegpt.cli;
 
+import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalInt;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
@@ -42,6 +46,7 @@ final class EvaluationOptions {
 
   private @Nullable TextDataset text;
   private int usedBlocks;
+  private int usedLength;
 
   boolean bos() {
     return bos;
@@ -83,6 +88,7 @@ final class EvaluationOptions {
             new Perplexity.Text(ids, text().utf8Bytes(), length, blocks, first),
             output.progress());
     usedBlocks = result.blocks();
+    usedLength = result.blockLength();
     return result;
   }
 
@@ -91,6 +97,20 @@ final class EvaluationOptions {
       text = TextDataset.read(files.isEmpty() ? List.of(Demo.evaluationText().toString()) : files);
     }
     return text;
+  }
+
+  /// Tags that tell this perplexity from one of another text or length.
+  Map<String, String> tags() {
+    String dataset =
+        Arrays.stream(source().split(", "))
+            .map(f -> f.substring(f.lastIndexOf('/') + 1))
+            .collect(Collectors.joining("+"));
+    Map<String, String> tags =
+        new TreeMap<>(Map.of("dataset", dataset, "tokens", usedBlocks + "x" + usedLength));
+    if (bos) {
+      tags.put("bos", "yes");
+    }
+    return tags;
   }
 
   /// What was measured, for the line under a table.

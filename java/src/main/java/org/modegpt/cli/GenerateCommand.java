@@ -7,6 +7,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
@@ -18,6 +19,9 @@ import org.modegpt.io.Json;
 import org.modegpt.model.Decoder;
 import org.modegpt.model.Sampling;
 import org.modegpt.model.Transformer;
+import org.modegpt.runs.Metrics;
+import org.modegpt.runs.ModelUse;
+import org.modegpt.runs.Run;
 import org.modegpt.text.StreamDecoder;
 import org.modegpt.text.Tokenizer;
 import picocli.CommandLine.Command;
@@ -116,6 +120,7 @@ final class GenerateCommand implements Callable<Integer> {
   private boolean ignoreEos;
 
   @Mixin private EngineOptions engine;
+  @Mixin private RecordOptions record;
   @Mixin private OutputOptions output;
 
   @Override
@@ -126,9 +131,18 @@ final class GenerateCommand implements Callable<Integer> {
     if (system != null && !chat) {
       throw new ParameterException(output.command(), "--system needs --chat");
     }
+    Map<String, Object> parameters = engine.parameters(source);
+    // Not the prompt: it may be nobody else's business.
+    parameters.put("command", "modegpt generate " + source.path());
+    return record.record("generate", parameters, this::run);
+  }
+
+  private int run(Run run) {
+    output.recordIn(run);
     Sampling sampling = new Sampling(temperature, topK, topP, repetitionPenalty, seed);
     try (Transformer model = source.open();
         Backend backend = engine.open()) {
+      run.model(ModelUse.SUBJECT, model.directory().path(), model.parameters());
       Tokenizer tokenizer = model.directory().tokenizer();
       if (chat) {
         Chat template = Chat.of(model.directory());
@@ -225,6 +239,7 @@ final class GenerateCommand implements Callable<Integer> {
     double prefill = ((first[0] == 0 ? System.nanoTime() : first[0]) - start) / 1e9;
     double decode = first[0] == 0 ? 0 : (System.nanoTime() - first[0]) / 1e9;
     double rate = count > 1 ? (count - 1) / decode : 0;
+    record(ids.length, count, prefill, rate);
     if (output.json) {
       ObjectNode node = Json.MAPPER.createObjectNode();
       node.put("prompt", prompt);
@@ -246,6 +261,19 @@ final class GenerateCommand implements Callable<Integer> {
               prefill,
               count,
               rate));
+    }
+  }
+
+  private void record(int promptTokens, int newTokens, double firstSeconds, double rate) {
+    Run run = output.run();
+    if (run == null) {
+      return;
+    }
+    run.metric("prompt_tokens", promptTokens);
+    run.metric("new_tokens", newTokens);
+    run.metric(Metrics.FIRST_TOKEN_SECONDS, firstSeconds, null, "s", Map.of());
+    if (newTokens > 1) {
+      run.metric(Metrics.TOKENS_PER_SECOND, rate, null, "1/s", Map.of("test", "generate"));
     }
   }
 

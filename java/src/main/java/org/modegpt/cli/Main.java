@@ -8,6 +8,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.concurrent.CancellationException;
 import org.modegpt.UserException;
 import org.modegpt.backend.BackendException;
+import org.modegpt.runs.cli.AlertsCommand;
 import org.modegpt.runs.cli.DashboardCommand;
 import org.modegpt.runs.cli.RunsCommand;
 import picocli.CommandLine;
@@ -37,7 +38,8 @@ import picocli.CommandLine.ParameterException;
       TasksCommand.class,
       DevicesCommand.class,
       RunsCommand.class,
-      DashboardCommand.class
+      DashboardCommand.class,
+      AlertsCommand.class
     },
     footer = {
       "",

@@ -1,6 +1,7 @@
 package org.modegpt.cli;
 
 import java.io.PrintWriter;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.Progress;
 import org.modegpt.io.Json;
@@ -77,6 +78,17 @@ final class OutputOptions {
 
   @Nullable Run run() {
     return run;
+  }
+
+  /// Does `work` as a phase of the recorded run, for what tells no progress of its own.
+  <T> T timed(String phase, Supplier<T> work) {
+    Run present = run;
+    if (present == null) {
+      return work.get();
+    }
+    try (Run.Phase _ = present.phase(phase)) {
+      return work.get();
+    }
   }
 
   Progress progress() {

@@ -1,11 +1,16 @@
 package org.modegpt.cli;
 
 import java.util.Locale;
+import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import org.modegpt.backend.Backend;
 import org.modegpt.evaluate.Perplexity;
 import org.modegpt.io.Json;
 import org.modegpt.model.Transformer;
+import org.modegpt.runs.Metrics;
+import org.modegpt.runs.ModelUse;
+import org.modegpt.runs.Run;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import tools.jackson.databind.node.ObjectNode;
@@ -27,13 +32,21 @@ final class PerplexityCommand implements Callable<Integer> {
 
   @Mixin private EvaluationOptions evaluation;
   @Mixin private EngineOptions engine;
+  @Mixin private RecordOptions record;
   @Mixin private OutputOptions output;
 
   @Override
   public Integer call() {
+    return record.record("perplexity", engine.parameters(source), this::run);
+  }
+
+  private int run(Run run) {
+    output.recordIn(run);
     try (Transformer model = source.open();
         Backend backend = engine.open()) {
       Perplexity result = evaluation.measureAll(model, backend, output);
+      run.model(ModelUse.SUBJECT, model.directory().path(), model.parameters());
+      record(run, result, evaluation, Map.of());
       if (output.json) {
         ObjectNode node = json(result);
         node.put("model", model.directory().path().toString());
@@ -64,6 +77,15 @@ final class PerplexityCommand implements Callable<Integer> {
       }
     }
     return 0;
+  }
+
+  /// Reports to the run's record; `of` are further tags.
+  static void record(Run run, Perplexity p, EvaluationOptions evaluation, Map<String, String> of) {
+    Map<String, String> tags = new TreeMap<>(evaluation.tags());
+    tags.putAll(of);
+    run.metric(Metrics.PERPLEXITY, p.perplexity(), p.perplexityError(), "", tags);
+    run.metric(Metrics.BITS_PER_BYTE, p.bitsPerByte(), null, "", tags);
+    run.metric(Metrics.PROMPT_TOKENS_PER_SECOND, p.tokensPerSecond(), null, "1/s", tags);
   }
 
   static ObjectNode json(Perplexity p) {

@@ -178,6 +178,11 @@ public final class ModelDirectory implements AutoCloseable {
   /// The last part of the path without `.gguf`, for titles and cards. In the cache of the hub
   /// (`models--org--name/snapshots/COMMIT`) that is `name`.
   public String name() {
+    return name(path);
+  }
+
+  /// What {@link #name()} says of the model at `path`.
+  public static String name(Path path) {
     Path whole = path.toAbsolutePath().normalize();
     Path last = whole.getFileName();
     Path parent = whole.getParent();

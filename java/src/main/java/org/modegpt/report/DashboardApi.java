@@ -1,11 +1,12 @@
 package org.modegpt.report;
 
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.modegpt.runs.AlertLog;
 import org.modegpt.runs.RunAnalysis;
 import org.modegpt.runs.RunFilter;
-import org.modegpt.runs.RunSettings;
 import org.modegpt.runs.RunStore;
 import org.modegpt.runs.RunSummary;
 
@@ -13,14 +14,17 @@ import org.modegpt.runs.RunSummary;
 final class DashboardApi {
   private static final int PAGE = 500;
   private static final int MODELS = 2000;
+  private static final int ALERTS = 500;
   private static final int TREND = 5000;
 
   private final RunStore store;
   private final RunAnalysis analysis;
+  private final AlertLog alerts;
 
-  DashboardApi(RunStore store, RunSettings settings) {
+  DashboardApi(RunStore store) {
     this.store = store;
     this.analysis = new RunAnalysis(store);
+    this.alerts = new AlertLog(store);
   }
 
   /// A page of the list.
@@ -34,6 +38,7 @@ final class DashboardApi {
       case "/api/facets" -> analysis.facets();
       case "/api/models" -> Map.of("points", analysis.models(MODELS));
       case "/api/trend" -> Map.of("points", analysis.trend(query.text("metric"), TREND));
+      case "/api/alerts" -> Map.of("alerts", alerts.list(ALERTS));
       default -> null;
     };
   }
@@ -54,6 +59,17 @@ final class DashboardApi {
 
   /// Changes what `path` says and returns the new state, or null when there is no such change.
   @Nullable Object change(String path, Query query) {
-    return null;
+    switch (path) {
+      case "/api/alerts/acknowledge" -> alerts.acknowledge(query.text("id"), "dashboard");
+      case "/api/alerts/mute" ->
+          alerts.mute(
+              query.text("rule"),
+              Duration.ofHours(query.number("hours", 0, 8760, 168)),
+              "dashboard");
+      default -> {
+        return null;
+      }
+    }
+    return Map.of("alerts", alerts.list(ALERTS));
   }
 }

@@ -41,11 +41,11 @@ public final class DashboardServer implements AutoCloseable {
   private final DashboardApi api;
   private final LiveRuns live;
 
-  private DashboardServer(HttpServer server, RunStore store, Access access, RunSettings settings) {
+  private DashboardServer(HttpServer server, RunStore store, Access access) {
     this.server = server;
     this.store = store;
     this.access = access;
-    this.api = new DashboardApi(store, settings);
+    this.api = new DashboardApi(store);
     this.live = new LiveRuns(store);
   }
 
@@ -65,7 +65,7 @@ public final class DashboardServer implements AutoCloseable {
     RunStore store = RunStore.open(settings.location());
     try {
       HttpServer http = HttpServer.create(new InetSocketAddress(host, port), 64);
-      DashboardServer server = new DashboardServer(http, store, access, settings);
+      DashboardServer server = new DashboardServer(http, store, access);
       http.setExecutor(server.threads);
       http.createContext("/", server::handle);
       http.start();

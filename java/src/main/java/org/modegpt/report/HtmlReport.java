@@ -1,10 +1,6 @@
 package org.modegpt.report;
 
-import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.Base64;
@@ -52,14 +48,6 @@ public final class HtmlReport {
         .append("</script>\n");
     scripts.forEach(script -> page.append("<script>").append(script).append("</script>\n"));
     return page.append("</body>\n</html>\n").toString();
-  }
-
-  /// Writes the page; `file` appears complete or not at all.
-  public static void write(Path file, List<RunRecord> runs, List<RunAnalysis.ModelPoint> points)
-      throws IOException {
-    Path partial = file.resolveSibling(file.getFileName() + ".partial");
-    Files.writeString(partial, of(runs, points));
-    Files.move(partial, file, StandardCopyOption.REPLACE_EXISTING);
   }
 
   private static String inline(String script) {

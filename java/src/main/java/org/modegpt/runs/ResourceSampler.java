@@ -9,7 +9,7 @@ import org.jspecify.annotations.Nullable;
 
 /// Takes samples of what this process uses: processor time since the last sample, resident memory,
 /// and an accelerator's use. One sample costs some tens of microseconds.
-final class ResourceSampler {
+public final class ResourceSampler {
   private static final Path STATUS = Path.of("/proc/self/status");
 
   private final @Nullable GpuProbe gpu;
@@ -57,7 +57,8 @@ final class ResourceSampler {
     return 0;
   }
 
-  private static long cpuNanos() {
+  /// Processor time of this process so far, of all threads.
+  public static long cpuNanos() {
     return ManagementFactory.getOperatingSystemMXBean()
             instanceof com.sun.management.OperatingSystemMXBean system
         ? system.getProcessCpuTime()

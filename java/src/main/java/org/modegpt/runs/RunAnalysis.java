@@ -1,16 +1,29 @@
 package org.modegpt.runs;
 
+import java.sql.ResultSet;
+import java.sql.SQLException;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 
 /// What runs say together: the models they measured, and a metric over time.
 public final class RunAnalysis {
-  private static final int ROWS = 50_000;
+  /// Parameters that runs must share to be compared over time.
+  public static final Set<String> COMPARED =
+      Set.of(
+          "ratio", "target_parameters", "allocation", "multiple_of", "dtype", "device", "threads");
+
+  private static final int HISTORY = 1000;
+  private static final int RUNS = 5_000;
+  private static final String OF_BASE = "of=base";
 
   private final RunStore store;
 
@@ -19,10 +32,12 @@ public final class RunAnalysis {
   }
 
   /// A model with its metrics from all runs about it, the newest of each; `run` is the newest run
-  /// about it, `recipe` and `ratio` those of the compression that made it, where one is recorded.
+  /// about it, `recipe` that of the compression that made it, and `base` the identity of the model
+  /// it was made from, where they are recorded (else empty).
   public record ModelPoint(
       String identity,
       String label,
+      String base,
       String recipe,
       String run,
       SortedMap<String, Double> metrics) {}
@@ -41,16 +56,55 @@ public final class RunAnalysis {
   public record Facets(
       List<String> kinds, List<String> models, List<String> recipes, List<String> metrics) {}
 
+  /// A metric of a run with one of the models it used.
   private record Row(
       String run,
       String kind,
       String recipe,
-      String path,
-      String identity,
-      double bytes,
-      double parameters,
-      String key,
-      double value) {}
+      ModelUse model,
+      String base,
+      RunRecord.Metric metric) {
+    static Row read(ResultSet row) throws SQLException {
+      RunRecord.Metric metric =
+          new RunRecord.Metric(
+              row.getString(10), RunStore.number(row, 12, Double.NaN), null, "", row.getString(11));
+      String base = row.getString(9);
+      return new Row(
+          row.getString(1),
+          row.getString(2),
+          row.getString(3),
+          new ModelUse(
+              row.getString(4),
+              row.getString(5),
+              row.getString(6),
+              RunStore.nullableLong(row, 7),
+              RunStore.nullableLong(row, 8)),
+          base == null ? "" : base,
+          metric);
+    }
+
+    boolean isBase() {
+      return model.role().equals(ModelUse.BASE);
+    }
+
+    /// Whether the metric describes this model rather than the other of the run.
+    boolean applies() {
+      return metric.tags().contains(OF_BASE) == isBase();
+    }
+
+    /// The metric's key without the tag that says whose it is.
+    String key() {
+      String tags =
+          Arrays.stream(metric.tags().split(",", -1))
+              .filter(t -> !t.equals(OF_BASE))
+              .collect(Collectors.joining(","));
+      return new RunRecord.Metric(metric.name(), 0, null, "", tags).key();
+    }
+
+    String identity() {
+      return model.hash().isEmpty() ? model.path() : model.hash();
+    }
+  }
 
   /// The newest `limit` models, newest first.
   public List<ModelPoint> models(int limit) {
@@ -59,53 +113,49 @@ public final class RunAnalysis {
             .database()
             .query(
                 """
-                select r.id, r.kind, r.recipe, u.path, u.hash, u.bytes, u.parameters, m.name, m.tags, m.value
-                from runs r join models u on u.run_id = r.id and u.role in ('output', 'subject') join metrics m on m.run_id = r.id
-                order by r.started_ms desc limit ?
+                select r.id, r.kind, r.recipe, u.role, u.path, u.hash, u.parameters, u.bytes, b.hash, m.name, m.tags, m.value
+                from (select id, kind, recipe, started_ms from runs order by started_ms desc limit ?) r
+                join models u on u.run_id = r.id left join models b on b.run_id = r.id and b.role = 'base'
+                join metrics m on m.run_id = r.id order by r.started_ms desc
                 """,
-                row ->
-                    new Row(
-                        row.getString(1),
-                        row.getString(2),
-                        row.getString(3),
-                        row.getString(4),
-                        row.getString(5).isEmpty() ? row.getString(4) : row.getString(5),
-                        RunStore.number(row, 6, Double.NaN),
-                        RunStore.number(row, 7, Double.NaN),
-                        row.getString(9).isEmpty()
-                            ? row.getString(8)
-                            : row.getString(8) + "{" + row.getString(9) + "}",
-                        RunStore.number(row, 10, Double.NaN)),
-                ROWS);
+                Row::read,
+                RUNS);
     Map<String, List<Row>> byModel = new LinkedHashMap<>();
-    rows.forEach(r -> byModel.computeIfAbsent(r.identity, _ -> new ArrayList<>()).add(r));
+    rows.stream()
+        .filter(Row::applies)
+        .forEach(r -> byModel.computeIfAbsent(r.identity(), _ -> new ArrayList<>()).add(r));
     return byModel.values().stream().limit(limit).map(RunAnalysis::point).toList();
   }
 
   private static ModelPoint point(List<Row> rows) {
     SortedMap<String, Double> metrics = new TreeMap<>();
     String recipe = "";
+    String base = "";
     for (Row row : rows) {
-      boolean costOfMeasuring =
-          !row.kind.equals("compress")
-              && (row.key.equals(Metrics.SECONDS) || row.key.equals(Metrics.PEAK_RSS));
-      if (!costOfMeasuring) {
-        metrics.putIfAbsent(row.key, row.value);
+      boolean made = row.kind.equals("compress") && !row.isBase();
+      String name = row.metric.name();
+      boolean cost = name.equals(Metrics.SECONDS) || name.equals(Metrics.PEAK_RSS);
+      if (made || !cost) {
+        metrics.putIfAbsent(row.key(), row.metric.value());
       }
-      if (!Double.isNaN(row.bytes)) {
-        metrics.putIfAbsent(Metrics.BYTES, row.bytes);
+      Long bytes = row.model.bytes();
+      if (bytes != null) {
+        metrics.putIfAbsent(Metrics.BYTES, (double) bytes);
       }
-      if (!Double.isNaN(row.parameters)) {
-        metrics.putIfAbsent(Metrics.PARAMETERS, row.parameters);
+      Long parameters = row.model.parameters();
+      if (parameters != null) {
+        metrics.putIfAbsent(Metrics.PARAMETERS, (double) parameters);
       }
-      if (recipe.isEmpty() || (row.kind.equals("compress") && !row.recipe.isEmpty())) {
-        recipe = row.recipe;
+      if (made) {
+        recipe = recipe.isEmpty() ? row.recipe : recipe;
+        base = base.isEmpty() ? row.base : base;
       }
     }
     Row newest = rows.getFirst();
-    String label = newest.path.substring(newest.path.lastIndexOf('/') + 1);
+    String path = newest.model.path();
+    String label = path.substring(path.lastIndexOf('/') + 1);
     return new ModelPoint(
-        newest.identity, label.isEmpty() ? newest.path : label, recipe, newest.run, metrics);
+        newest.identity(), label.isEmpty() ? path : label, base, recipe, newest.run, metrics);
   }
 
   /// The newest `limit` values of the metric with this key ([RunRecord.Metric#key]), oldest first.
@@ -133,6 +183,67 @@ public final class RunAnalysis {
             tags,
             limit)
         .reversed();
+  }
+
+  /// The values of the metric with this key in the finished runs comparable with `run`, up to it:
+  /// the newest `limit`, oldest first. Comparable are runs of the same kind, model, recipe and
+  /// machine with equal [#COMPARED] parameters.
+  public double[] history(RunRecord run, RunRecord.Metric metric, int limit) {
+    Map<String, String> wanted = compared(run.parameters());
+    Map<String, Double> values = new LinkedHashMap<>();
+    Map<String, SortedMap<String, String>> parameters = new HashMap<>();
+    store
+        .database()
+        .query(
+            """
+            select v.id, v.value, p.name, p.value from (
+              select r.id, m.value from metrics m join runs r on r.id = m.run_id
+                join outcomes o on o.run_id = r.id and o.status = 'finished'
+              where m.name = ? and m.tags = ? and m.run_id <= ? and r.kind = ? and r.model = ? and r.recipe = ? and r.machine = ?
+              order by m.run_id desc limit ?) v
+            left join parameters p on p.run_id = v.id order by v.id desc
+            """,
+            row -> {
+              values.put(row.getString(1), RunStore.number(row, 2, Double.NaN));
+              String name = row.getString(3);
+              if (name != null) {
+                parameters
+                    .computeIfAbsent(row.getString(1), _ -> new TreeMap<>())
+                    .put(name, row.getString(4));
+              }
+              return true;
+            },
+            metric.name(),
+            metric.tags(),
+            run.id(),
+            run.kind(),
+            run.model(),
+            run.recipe(),
+            run.machine(),
+            HISTORY);
+    double[] newestFirst =
+        values.entrySet().stream()
+            .filter(
+                v -> compared(parameters.getOrDefault(v.getKey(), new TreeMap<>())).equals(wanted))
+            .mapToDouble(Map.Entry::getValue)
+            .filter(Double::isFinite)
+            .limit(limit)
+            .toArray();
+    double[] oldestFirst = new double[newestFirst.length];
+    Arrays.setAll(oldestFirst, i -> newestFirst[newestFirst.length - 1 - i]);
+    return oldestFirst;
+  }
+
+  /// What distinguishes series of comparable runs, as one text.
+  public static String series(RunRecord run) {
+    return String.join("\n", run.kind(), run.model(), run.recipe(), run.machine())
+        + compared(run.parameters());
+  }
+
+  private static SortedMap<String, String> compared(SortedMap<String, String> parameters) {
+    SortedMap<String, String> some = new TreeMap<>(parameters);
+    some.keySet().retainAll(COMPARED);
+    return some;
   }
 
   /// Kinds, models, recipes and metrics of the newest runs.

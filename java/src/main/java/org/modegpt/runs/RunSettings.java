@@ -13,10 +13,17 @@ import org.modegpt.Settings;
 /// | `MODEGPT_RUNS` | `off`, a file, or a `jdbc:postgresql:` URL; default `runs.db` in the home |
 /// | `MODEGPT_HOME` | default `$XDG_DATA_HOME/modegpt`, else `~/.local/share/modegpt`; also holds `alerts.yaml` |
 /// | `MODEGPT_MLFLOW` | URL of an MLflow server that finished runs are also sent to; `on` takes `MLFLOW_TRACKING_URI` |
+/// | `MODEGPT_OTLP` | URL of an OpenTelemetry collector that finished runs are also sent to; `on` takes `OTEL_EXPORTER_OTLP_ENDPOINT` |
 /// | `MODEGPT_METRICS_PORT` | port on the loopback address where a running job serves `/metrics` |
 ///
 /// `store` is null when recording is off.
-public record RunSettings(Path home, @Nullable String store, String mlflow, int metricsPort) {
+public record RunSettings(
+    Path home, @Nullable String store, String mlflow, String otlp, int metricsPort) {
+  /// Settings of a store alone: nothing is told to other programs.
+  public static RunSettings of(Path home, @Nullable String store) {
+    return new RunSettings(home, store, "", "", 0);
+  }
+
   /// Settings of this process.
   public static RunSettings fromEnvironment() {
     String home = setting("home");
@@ -26,21 +33,22 @@ public record RunSettings(Path home, @Nullable String store, String mlflow, int 
     if (runs.equalsIgnoreCase("off")) {
       store = null;
     }
-    String mlflow = setting("mlflow");
-    if (mlflow.equalsIgnoreCase("on")) {
-      mlflow = environment("MLFLOW_TRACKING_URI");
-    }
-    return new RunSettings(folder, store, mlflow, Settings.getInt("metrics.port", 0, 0));
+    return new RunSettings(
+        folder,
+        store,
+        address("mlflow", "MLFLOW_TRACKING_URI"),
+        address("otlp", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        Settings.getInt("metrics.port", 0, 0));
   }
 
   /// These settings with recording turned off, for `--no-record`.
   public RunSettings off() {
-    return new RunSettings(home, null, "", 0);
+    return of(home, null);
   }
 
   /// These settings with another store: a file or a `jdbc:postgresql:` URL.
   public RunSettings withStore(String location) {
-    return new RunSettings(home, location, mlflow, metricsPort);
+    return new RunSettings(home, location, mlflow, otlp, metricsPort);
   }
 
   /// Where reading commands look, also when recording is off.
@@ -51,6 +59,12 @@ public record RunSettings(Path home, @Nullable String store, String mlflow, int 
   /// The rules evaluated after each run and by `alerts check`.
   public Path alertRules() {
     return home.resolve("alerts.yaml");
+  }
+
+  /// The setting, or for `on` the variable by which other programs know the address.
+  private static String address(String name, String variable) {
+    String value = setting(name);
+    return value.equalsIgnoreCase("on") ? environment(variable) : value;
   }
 
   private static String setting(String name) {

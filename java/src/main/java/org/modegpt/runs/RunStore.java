@@ -335,7 +335,7 @@ public final class RunStore implements AutoCloseable {
     return row.wasNull() ? null : value;
   }
 
-  private static @Nullable Long nullableLong(ResultSet row, int column) throws SQLException {
+  static @Nullable Long nullableLong(ResultSet row, int column) throws SQLException {
     long value = row.getLong(column);
     return row.wasNull() ? null : value;
   }

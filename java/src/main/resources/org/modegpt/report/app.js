@@ -127,6 +127,13 @@
     ], list, {label: "Alerts"}));
   }
 
+  /** Tells in the navigation how many alerts are open. */
+  async function count() {
+    const {alerts: list} = await get("api/alerts");
+    const open = list.filter(a => a.state === "open").length;
+    document.querySelector("nav a[href='#/alerts']").textContent = open ? `Alerts (${open})` : "Alerts";
+  }
+
   async function route() {
     const mine = ++page;
     const [name = "runs", ...parts] = location.hash.replace(/^#\/?/, "").split("/").filter(Boolean).map(decodeURIComponent);
@@ -140,6 +147,7 @@
       modegpt.freeCharts();
       const view = Object.hasOwn(pages, name) ? await pages[name](...parts) : h("p", {}, "There is no such page.");
       if (mine !== page) return;
+      count().catch(e => say(e.message));
       main.replaceChildren(view);
       document.title = (main.querySelector("h2")?.textContent || "MoDeGPT") + " - MoDeGPT runs";
     } catch (e) {

@@ -6,11 +6,15 @@
   const runLink = id => "#/run/" + encodeURIComponent(id);
   const badge = status => h("span", {class: "badge " + (["running", "finished", "failed", "killed", "interrupted"].includes(status) ? status : "")}, status);
   const costs = ["seconds", "peak_rss_bytes"];
+  // Mirrors Metrics.isResult and Metrics.rank.
+  const isResult = key => !costs.includes(key) && !key.includes("of=base");
+  const interest = ["perplexity", "accuracy", "tokens_per_second", "prompt_tokens_per_second", "ratio", "bytes"];
+  const rank = key => { const i = interest.indexOf(key.split("{")[0]); return i < 0 ? interest.length : i; };
   const facts = pairs => h("dl", {}, pairs.filter(p => p[1] !== "" && p[1] !== null && p[1] !== undefined).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 
   /** Rows of the list of runs; `select` is told which ids are ticked. */
   views.runTable = (runs, select, selected = new Set()) => {
-    const results = run => Object.entries(run.metrics).filter(([key]) => !costs.includes(key)).slice(0, 3)
+    const results = run => Object.entries(run.metrics).filter(([key]) => isResult(key)).sort((a, b) => rank(a[0]) - rank(b[0])).slice(0, 3)
       .map(([key, value]) => `${key} ${format.metric(key, value)}`).join(", ");
     const columns = [
       ...(select ? [{label: "compare", cell: r => h("input", {type: "checkbox", checked: selected.has(r.id), "aria-label": `Compare ${r.id}`, onchange: e => select(r.id, e.target.checked)})}] : []),

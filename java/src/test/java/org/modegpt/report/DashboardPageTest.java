@@ -18,7 +18,6 @@ import org.junit.jupiter.api.io.TempDir;
 import org.modegpt.runs.Metrics;
 import org.modegpt.runs.ModelUse;
 import org.modegpt.runs.Run;
-import org.modegpt.runs.RunAnalysis;
 import org.modegpt.runs.RunFilter;
 import org.modegpt.runs.RunRecorder;
 import org.modegpt.runs.RunSettings;
@@ -47,7 +46,7 @@ class DashboardPageTest {
 
   @BeforeEach
   void runs() {
-    settings = new RunSettings(folder, folder.resolve("runs.db").toString(), "", 0);
+    settings = RunSettings.of(folder, folder.resolve("runs.db").toString());
     try (RunRecorder recorder = RunRecorder.open(settings)) {
       double[] perplexity = {20.7, 22.1, 24.9, 30.2, 41.5};
       for (int i = 0; i < perplexity.length; i++) {
@@ -243,10 +242,7 @@ class DashboardPageTest {
     try (RunStore store = RunStore.open(settings.location());
         Chromium browser = Chromium.start(driver, false, 1280, 900)) {
       List<RunSummary> runs = store.list(RunFilter.newest(100));
-      HtmlReport.write(
-          file,
-          List.of(store.read(runs.get(2).id()), store.read(runs.get(1).id())),
-          new RunAnalysis(store).models(100));
+      RunReport.write(file, settings, List.of(runs.get(2).id(), runs.get(1).id()));
       browser.open(URI.create("file://" + file).toString());
       browser.await(
           "document.querySelectorAll('canvas').length >= 3 && document.querySelectorAll('.heat tbody tr').length === 9");

@@ -47,7 +47,7 @@ class DashboardServerTest {
 
   @BeforeEach
   void start() {
-    settings = new RunSettings(folder, folder.resolve("runs.db").toString(), "", 0);
+    settings = RunSettings.of(folder, folder.resolve("runs.db").toString());
     try (RunRecorder recorder = RunRecorder.open(settings)) {
       id =
           recorder.record(

@@ -43,7 +43,7 @@ class PostgresStoreTest {
         assertThat(store.resolve("last"))
             .isEqualTo(store.list(RunFilter.newest(1)).getFirst().id());
 
-        RunSettings settings = new RunSettings(folder, server.url, "", 0);
+        RunSettings settings = RunSettings.of(folder, server.url);
         try (RunRecorder recorder = RunRecorder.open(settings)) {
           recorder.record("bench", Map.of(), r -> 1);
           server.restart();

@@ -21,7 +21,7 @@ class RunRecorderTest {
 
   @BeforeEach
   void settings() {
-    settings = new RunSettings(folder, folder.resolve("runs.db").toString(), "", 0);
+    settings = RunSettings.of(folder, folder.resolve("runs.db").toString());
   }
 
   private RunRecorder recorder(RunSettings s) {

@@ -26,7 +26,7 @@ final class WriterProcess {
   }
 
   public static void main(String[] args) {
-    RunSettings settings = new RunSettings(Path.of("."), args[0], "", 0);
+    RunSettings settings = RunSettings.of(Path.of("."), args[0]);
     int runs = Integer.parseInt(args[1]);
     try (RunRecorder recorder = RunRecorder.open(settings)) {
       for (int i = 0; i < runs; i++) {

@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
@@ -15,6 +16,7 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.runs.Comparison;
+import org.modegpt.runs.Figures;
 import org.modegpt.runs.Metrics;
 import org.modegpt.runs.ModelUse;
 import org.modegpt.runs.ParquetFiles;
@@ -136,7 +138,7 @@ public final class RunsCommand implements Callable<Integer> {
                 Text.safe(run.kind()),
                 run.status(),
                 Text.time(run.started()),
-                seconds == null ? "" : Text.seconds(seconds),
+                seconds == null ? "" : Figures.seconds(seconds),
                 Text.safe(run.model()),
                 Text.safe(run.recipe()),
                 run.error().isEmpty() ? results(run.metrics()) : Text.safe(run.error())));
@@ -144,12 +146,13 @@ public final class RunsCommand implements Callable<Integer> {
       store.out().print(Text.table(rows));
     }
 
-    /// The first few metrics that say what came out rather than what it cost.
+    /// The few metrics that say most.
     private static String results(Map<String, Double> metrics) {
       return metrics.entrySet().stream()
-          .filter(m -> !m.getKey().equals(Metrics.SECONDS) && !m.getKey().equals(Metrics.PEAK_RSS))
+          .filter(m -> Metrics.isResult(m.getKey()))
+          .sorted(Comparator.comparingInt(m -> Metrics.rank(m.getKey())))
           .limit(3)
-          .map(m -> Text.safe(m.getKey()) + " " + Text.number(m.getValue()))
+          .map(m -> Text.safe(m.getKey()) + " " + Figures.metric(m.getKey(), m.getValue()))
           .collect(Collectors.joining(", "));
     }
   }
@@ -181,7 +184,7 @@ public final class RunsCommand implements Callable<Integer> {
               "status",
               run.status() + (run.error().isEmpty() ? "" : ": " + Text.safe(run.error()))));
       facts.add(List.of("started", Text.time(run.started())));
-      facts.add(List.of("time", Text.seconds(run.seconds())));
+      facts.add(List.of("time", Figures.seconds(run.seconds())));
       facts.add(List.of("machine", Text.safe(run.host() + ", " + run.machine())));
       facts.add(List.of("version", Text.safe((run.version() + " " + run.revision()).strip())));
       if (!run.command().isEmpty()) {
@@ -191,16 +194,16 @@ public final class RunsCommand implements Callable<Integer> {
           .forEach((name, value) -> facts.add(List.of("  " + Text.safe(name), Text.safe(value))));
       for (ModelUse model : run.models()) {
         Long bytes = model.bytes();
-        String size = bytes == null ? "" : ", " + Text.bytes(bytes);
+        String size = bytes == null ? "" : ", " + Figures.bytes(bytes);
         facts.add(
             List.of("model " + model.role(), Text.safe(model.path() + " " + model.hash() + size)));
       }
-      StringBuilder out = new StringBuilder(Text.table(facts));
+      StringBuilder out = new StringBuilder(Text.facts(facts));
       section(
           out,
           List.of("phase", "time"),
           run.phases().stream()
-              .map(p -> List.of(Text.safe(p.name()), Text.seconds(p.seconds())))
+              .map(p -> List.of(Text.safe(p.name()), Figures.seconds(p.seconds())))
               .toList());
       section(
           out,
@@ -209,8 +212,8 @@ public final class RunsCommand implements Callable<Integer> {
               .map(m ->
                   List.of(
                       Text.safe(m.key()),
-                      Text.number(m.value()),
-                      m.standardError() == null ? "" : Text.number(m.standardError()),
+                      Figures.number(m.value()),
+                      m.standardError() == null ? "" : Figures.number(m.standardError()),
                       Text.safe(m.unit())))
               .toList());
       section(
@@ -223,8 +226,8 @@ public final class RunsCommand implements Callable<Integer> {
                       Text.safe(l.module()),
                       Long.toString(l.kept()),
                       Long.toString(l.original()),
-                      l.predictedLoss() == null ? "" : Text.number(l.predictedLoss()),
-                      l.measuredError() == null ? "" : Text.number(l.measuredError())))
+                      l.predictedLoss() == null ? "" : Figures.number(l.predictedLoss()),
+                      l.measuredError() == null ? "" : Figures.number(l.measuredError())))
               .toList());
       return out.toString();
     }
@@ -273,10 +276,10 @@ public final class RunsCommand implements Callable<Integer> {
         rows.add(
             List.of(
                 Text.safe(m.metric()),
-                Text.number(m.a()),
-                Text.number(m.b()),
+                Figures.number(m.a()),
+                Figures.number(m.b()),
                 String.format(java.util.Locale.ROOT, "%+.2f %%", 100 * m.relative()),
-                Double.isNaN(m.sigmas()) ? "" : Text.number(m.sigmas())));
+                Double.isNaN(m.sigmas()) ? "" : Figures.number(m.sigmas())));
       }
       store.out().print(Text.table(rows));
     }

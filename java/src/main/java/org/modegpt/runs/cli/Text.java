@@ -4,7 +4,6 @@ import java.time.Duration;
 import java.time.Instant;
 import java.time.ZoneId;
 import java.time.format.DateTimeFormatter;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import org.modegpt.UserException;
@@ -17,8 +16,17 @@ final class Text {
 
   private Text() {}
 
+  /// Names and values below each other.
+  static String facts(List<List<String>> rows) {
+    return table(rows, false);
+  }
+
   /// Rows with aligned columns; the first row is the header. Cells that are numbers stand right.
   static String table(List<List<String>> rows) {
+    return table(rows, true);
+  }
+
+  private static String table(List<List<String>> rows, boolean numbersRight) {
     int columns = rows.getFirst().size();
     int[] widths = new int[columns];
     for (List<String> row : rows) {
@@ -32,7 +40,7 @@ final class Text {
       for (int i = 0; i < columns; i++) {
         String cell = row.get(i);
         String padding = " ".repeat(widths[i] - cell.length());
-        boolean number = cell.matches("[-+]?[0-9].*");
+        boolean number = numbersRight && cell.matches("[-+]?[0-9].*");
         line.append(number ? padding + cell : cell + padding).append("  ");
       }
       out.append(line.toString().stripTrailing()).append('\n');
@@ -57,58 +65,6 @@ final class Text {
 
   static String time(Instant at) {
     return TIME.format(at);
-  }
-
-  static String seconds(double seconds) {
-    if (seconds < 60) {
-      return number(seconds) + " s";
-    }
-    Duration d = Duration.ofSeconds(Math.round(seconds));
-    return d.toHours() > 0
-        ? "%d:%02d:%02d h".formatted(d.toHours(), d.toMinutesPart(), d.toSecondsPart())
-        : "%d:%02d min".formatted(d.toMinutes(), d.toSecondsPart());
-  }
-
-  /// Four significant digits, whole numbers in full.
-  static String number(double value) {
-    if (Double.isNaN(value) || Double.isInfinite(value)) {
-      return Double.toString(value);
-    }
-    if (value == Math.rint(value) && Math.abs(value) < 1e15) {
-      return Long.toString((long) value);
-    }
-    double size = Math.abs(value);
-    if (size >= 1e6 || size < 1e-3) {
-      return String.format(Locale.ROOT, "%.3e", value);
-    }
-    int decimals = Math.clamp(3 - (int) Math.floor(Math.log10(size)), 0, 6);
-    return String.format(Locale.ROOT, "%." + decimals + "f", value);
-  }
-
-  static String bytes(double bytes) {
-    List<String> units = new ArrayList<>(List.of("B", "KiB", "MiB", "GiB", "TiB"));
-    double value = bytes;
-    while (Math.abs(value) >= 1024 && units.size() > 1) {
-      value /= 1024;
-      units.removeFirst();
-    }
-    return number(value) + " " + units.getFirst();
-  }
-
-  /// A number of bytes such as `2GiB`, `512M` or `1000000`.
-  static double parseBytes(String text) {
-    java.util.regex.Matcher m =
-        java.util.regex.Pattern.compile(
-                "([0-9]+(?:\\.[0-9]+)?)\\s*([KMGT]?)(i?B?)",
-                java.util.regex.Pattern.CASE_INSENSITIVE)
-            .matcher(text.strip());
-    if (!m.matches()) {
-      throw new UserException(
-          "A size is a number with KiB, MiB, GiB or TiB, as in 2GiB, not " + text + ".");
-    }
-    int power = m.group(2).isEmpty() ? 0 : "KMGT".indexOf(m.group(2).toUpperCase(Locale.ROOT)) + 1;
-    boolean decimal = m.group(3).equalsIgnoreCase("B") && power > 0;
-    return Double.parseDouble(m.group(1)) * Math.pow(decimal ? 1000 : 1024, power);
   }
 
   /// A stretch of time such as `90s`, `30m`, `12h` or `7d`.

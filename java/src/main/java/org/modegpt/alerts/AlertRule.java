@@ -1,0 +1,97 @@
+package org.modegpt.alerts;
+
+import java.util.Arrays;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import org.modegpt.runs.Metrics;
+import org.modegpt.runs.Robust;
+import org.modegpt.runs.RunRecord;
+
+/// When to alert.
+///
+/// @param name what the rule is called; alerts are muted by it
+/// @param metric a metric's name (`perplexity`: each of its tags apart) or whole key
+///   (`perplexity{dataset=x}`)
+/// @param kinds kinds of runs it looks at; empty for all
+/// @param model only runs about this model; empty for all
+/// @param recipe only runs with this recipe; empty for all
+/// @param above alert when the value is higher; null for no such bound
+/// @param below alert when the value is lower; null for no such bound
+/// @param worseBy alert when the value is worse than the baseline by more than this share; null for
+///   no comparison
+/// @param higherIsWorse which way is worse; null to go by the metric's name
+/// @param recent how many of the newest values are taken together (their median)
+/// @param window how many values before those make the baseline
+/// @param minimum fewer values than this make no baseline, and no alert
+/// @param deviations a change within so many standard errors of the two medians is noise
+public record AlertRule(
+    String name,
+    String metric,
+    List<String> kinds,
+    String model,
+    String recipe,
+    @Nullable Double above,
+    @Nullable Double below,
+    @Nullable Double worseBy,
+    @Nullable Boolean higherIsWorse,
+    int recent,
+    int window,
+    int minimum,
+    double deviations) {
+  /// The variance of a median of normal values, times their number and over their variance.
+  private static final double MEDIAN_VARIANCE = Math.PI / 2;
+
+  public AlertRule {
+    kinds = List.copyOf(kinds);
+  }
+
+  /// What a rule says about a series of values.
+  ///
+  /// @param value the median of the recent values
+  /// @param baseline the median of the window before; NaN when there is none
+  /// @param change how much worse, as a share of the baseline (negative when better)
+  /// @param sigmas the change over its standard error, from the window's spread; infinite in a
+  ///   window without any
+  public record Verdict(
+      boolean fires, double value, double baseline, double change, double sigmas) {}
+
+  boolean concerns(RunRecord run) {
+    return (kinds.isEmpty() || kinds.contains(run.kind()))
+        && (model.isEmpty() || model.equals(run.model()))
+        && (recipe.isEmpty() || recipe.equals(run.recipe()));
+  }
+
+  boolean concerns(RunRecord.Metric value) {
+    return metric.equals(value.key())
+        || (metric.equals(value.name()) && Metrics.isResult(value.key()))
+        || (metric.equals(value.key()) && !Metrics.isResult(metric));
+  }
+
+  boolean lowerIsBetter() {
+    return higherIsWorse != null ? higherIsWorse : Metrics.lowerIsBetter(metric);
+  }
+
+  /// Judges the last of `values`, which are comparable and in the order they were measured.
+  public Verdict judge(double... values) {
+    int newest = Math.min(recent, values.length);
+    double[] last = Arrays.copyOfRange(values, values.length - newest, values.length);
+    double[] before =
+        Arrays.copyOfRange(
+            values, Math.max(0, values.length - newest - window), values.length - newest);
+    double value = Robust.median(last);
+    double baseline = before.length < minimum ? Double.NaN : Robust.median(before);
+    double worse = lowerIsBetter() ? value - baseline : baseline - value;
+    double change = worse / Math.abs(baseline);
+    double error = Robust.deviation(before) * Math.sqrt(variance(last) + variance(before));
+    double sigmas = worse == 0 ? 0 : worse / error;
+    boolean regressed =
+        worseBy != null && newest == recent && change > worseBy && sigmas > deviations;
+    boolean fires =
+        regressed || (above != null && value > above) || (below != null && value < below);
+    return new Verdict(fires, value, baseline, change, sigmas);
+  }
+
+  private static double variance(double... values) {
+    return (values.length < 3 ? 1 : MEDIAN_VARIANCE) / values.length;
+  }
+}
