@@ -17,6 +17,7 @@ import org.modegpt.compress.RankPlan;
 import org.modegpt.compress.Recipe;
 import org.modegpt.evaluate.Perplexity;
 import org.modegpt.io.CheckpointWriter;
+import org.modegpt.model.DecodeObserver;
 import org.modegpt.model.Decoder;
 import org.modegpt.model.Sampling;
 import org.modegpt.model.Transformer;
@@ -132,6 +133,17 @@ public final class Modegpt implements AutoCloseable {
   ///
   /// @param sink is given the text piece by piece as it comes
   public String generate(String prompt, int maxTokens, Sampling sampling, Consumer<String> sink) {
+    return generate(prompt, maxTokens, sampling, sink, DecodeObserver.NONE);
+  }
+
+  /// The same, observed: give each call a {@link org.modegpt.monitor.Monitor#request()} to have the
+  /// deployment monitored.
+  public String generate(
+      String prompt,
+      int maxTokens,
+      Sampling sampling,
+      Consumer<String> sink,
+      DecodeObserver observer) {
     Tokenizer tokenizer = model.directory().tokenizer();
     int[] ids = tokenizer.encode(prompt, true);
     Set<Integer> ends = Set.copyOf(tokenizer.endIds());
@@ -153,7 +165,8 @@ public final class Modegpt implements AutoCloseable {
           id -> {
             both.accept(text.next(id));
             return true;
-          });
+          },
+          observer);
     }
     both.accept(text.finish());
     return whole.toString();

@@ -39,7 +39,8 @@ import picocli.CommandLine.ParameterException;
       DevicesCommand.class,
       RunsCommand.class,
       DashboardCommand.class,
-      AlertsCommand.class
+      AlertsCommand.class,
+      AdviseCommand.class
     },
     footer = {
       "",

@@ -71,16 +71,33 @@ public final class Decoder implements AutoCloseable {
   /// to stop. An end token is not told. Returns the number of tokens told.
   public int generate(
       int[] prompt, int maxTokens, Sampling sampling, Set<Integer> endTokens, IntPredicate sink) {
+    return generate(prompt, maxTokens, sampling, endTokens, sink, DecodeObserver.NONE);
+  }
+
+  /// The same, observed.
+  public int generate(
+      int[] prompt,
+      int maxTokens,
+      Sampling sampling,
+      Set<Integer> endTokens,
+      IntPredicate sink,
+      DecodeObserver observer) {
     SplittableRandom random = sampling.random();
     Set<Integer> present = new LinkedHashSet<>();
     for (int id : prompt) {
       present.add(id);
     }
+    long before = System.nanoTime();
     float[] logits = feed(prompt);
+    long now = System.nanoTime();
+    observer.prompt(prompt, now - before);
     int told = 0;
     while (told < maxTokens) {
       Progress.checkCancelled();
       int next = sampling.next(logits, present, random);
+      before = now;
+      now = System.nanoTime();
+      observer.token(next, logits, now - before);
       if (endTokens.contains(next)) {
         break;
       }

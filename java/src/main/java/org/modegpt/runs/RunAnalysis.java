@@ -21,6 +21,7 @@ public final class RunAnalysis {
       Set.of(
           "ratio", "target_parameters", "allocation", "multiple_of", "dtype", "device", "threads");
 
+  private static final Set<String> SERVING = Set.of("bench", "generate");
   private static final int HISTORY = 1000;
   private static final int RUNS = 5_000;
   private static final String OF_BASE = "of=base";
@@ -32,14 +33,15 @@ public final class RunAnalysis {
   }
 
   /// A model with its metrics from all runs about it, the newest of each; `run` is the newest run
-  /// about it, `recipe` that of the compression that made it, and `base` the identity of the model
-  /// it was made from, where they are recorded (else empty).
+  /// about it, `madeBy` the compression that made it, `recipe` its recipe and `base` the identity
+  /// of the model it was made from, where they are recorded (else empty).
   public record ModelPoint(
       String identity,
       String label,
       String base,
       String recipe,
       String run,
+      String madeBy,
       SortedMap<String, Double> metrics) {}
 
   /// A metric's value in one run.
@@ -131,12 +133,15 @@ public final class RunAnalysis {
     SortedMap<String, Double> metrics = new TreeMap<>();
     String recipe = "";
     String base = "";
+    String madeBy = "";
     for (Row row : rows) {
       boolean made = row.kind.equals("compress") && !row.isBase();
       String name = row.metric.name();
       boolean cost = name.equals(Metrics.SECONDS) || name.equals(Metrics.PEAK_RSS);
       if (made || !cost) {
         metrics.putIfAbsent(row.key(), row.metric.value());
+      } else if (SERVING.contains(row.kind) && name.equals(Metrics.PEAK_RSS)) {
+        metrics.putIfAbsent(Metrics.SERVING_MEMORY, row.metric.value());
       }
       Long bytes = row.model.bytes();
       if (bytes != null) {
@@ -149,13 +154,20 @@ public final class RunAnalysis {
       if (made) {
         recipe = recipe.isEmpty() ? row.recipe : recipe;
         base = base.isEmpty() ? row.base : base;
+        madeBy = madeBy.isEmpty() ? row.run : madeBy;
       }
     }
     Row newest = rows.getFirst();
     String path = newest.model.path();
     String label = path.substring(path.lastIndexOf('/') + 1);
     return new ModelPoint(
-        newest.identity(), label.isEmpty() ? path : label, base, recipe, newest.run, metrics);
+        newest.identity(),
+        label.isEmpty() ? path : label,
+        base,
+        recipe,
+        newest.run,
+        madeBy,
+        metrics);
   }
 
   /// The newest `limit` values of the metric with this key ([RunRecord.Metric#key]), oldest first.
