@@ -17,7 +17,7 @@ import picocli.CommandLine.IExecutionExceptionHandler;
 import picocli.CommandLine.ParameterException;
 
 /// The program. Data goes to standard output, progress and messages to standard error. Exit codes:
-/// 0 done, 1 failed, 2 wrong usage, 3 a gate failed, 130 interrupted.
+/// 0 done, 1 failed, 2 wrong usage, 3 a gate failed or an alert fired, 130 interrupted.
 @Command(
     name = "modegpt",
     description =
@@ -49,7 +49,7 @@ import picocli.CommandLine.ParameterException;
       "  modegpt compress my-model --ratio 0.3 --output small  a checkpoint of your own",
       "  modegpt COMMAND --help                               all options of a command",
       "",
-      "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a gate failed, 130 interrupted."
+      "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a gate failed or an alert fired, 130 interrupted."
     })
 public final class Main {
   static final int FAILED = 1;

@@ -7,6 +7,7 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.Map;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
@@ -58,6 +59,7 @@ public final class Monitor implements AutoCloseable {
   private final ScheduledExecutorService thread =
       Executors.newSingleThreadScheduledExecutor(
           Thread.ofPlatform().daemon().name("modegpt-monitor").factory());
+  private final Future<?> ticking;
   private final int[] text = new int[TEXT];
   private int written;
   private volatile Window now = new Window();
@@ -74,7 +76,7 @@ public final class Monitor implements AutoCloseable {
     this.drift = drift;
     this.run = begin();
     long millis = options.interval().toMillis();
-    thread.scheduleWithFixedDelay(this::tick, millis, millis, TimeUnit.MILLISECONDS);
+    this.ticking = thread.scheduleWithFixedDelay(this::tick, millis, millis, TimeUnit.MILLISECONDS);
   }
 
   /// Begins to watch; records where `settings` say.
@@ -204,6 +206,7 @@ public final class Monitor implements AutoCloseable {
 
   @Override
   public void close() {
+    ticking.cancel(false);
     thread.shutdown();
     try {
       if (!thread.awaitTermination(10, TimeUnit.SECONDS)) {

@@ -166,7 +166,11 @@ class MainTest {
         "inspect",
         "convert",
         "bench",
-        "devices"
+        "devices",
+        "runs",
+        "dashboard",
+        "alerts",
+        "advise"
       })
   void everyCommandHelps(String command) {
     Result help = run(command, "--help");

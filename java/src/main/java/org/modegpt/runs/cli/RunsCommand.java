@@ -15,6 +15,7 @@ import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
+import org.modegpt.report.RunReport;
 import org.modegpt.runs.Comparison;
 import org.modegpt.runs.Figures;
 import org.modegpt.runs.Metrics;
@@ -37,12 +38,21 @@ import picocli.CommandLine.Spec;
 /// `modegpt runs`: what was recorded.
 @Command(
     name = "runs",
-    description = "List, show, compare, export and import recorded runs.",
+    description = "List, show, compare, report, export and import recorded runs.",
     mixinStandardHelpOptions = true,
+    footer = {
+      "",
+      "Examples:",
+      "  modegpt runs ls --kind compress --since 7d",
+      "  modegpt runs compare 20261124-1a 20261124-2b",
+      "  modegpt runs report last -o report.html",
+      "  modegpt runs export --format csv -o runs.csv"
+    },
     subcommands = {
       RunsCommand.Ls.class,
       RunsCommand.Show.class,
       RunsCommand.Compare.class,
+      RunsCommand.Report.class,
       RunsCommand.Export.class,
       RunsCommand.Import.class
     })
@@ -53,7 +63,7 @@ public final class RunsCommand implements Callable<Integer> {
   public Integer call() {
     throw new ParameterException(
         java.util.Objects.requireNonNull(spec).commandLine(),
-        "Say what to do: ls, show, compare, export or import.");
+        "Say what to do: ls, show, compare, report, export or import.");
   }
 
   /// Options that choose runs.
@@ -282,6 +292,35 @@ public final class RunsCommand implements Callable<Integer> {
                 Double.isNaN(m.sigmas()) ? "" : Figures.number(m.sigmas())));
       }
       store.out().print(Text.table(rows));
+    }
+  }
+
+  @Command(
+      name = "report",
+      description =
+          "Write a report on runs: one .html page that opens from disk, or .md for a pull request.")
+  static final class Report implements Callable<Integer> {
+    @Mixin private final StoreOption store = new StoreOption();
+
+    @Parameters(arity = "1..*", paramLabel = "ID", description = "The runs; two are also compared.")
+    private List<String> ids = List.of();
+
+    @Option(
+        names = {"-o", "--output"},
+        paramLabel = "FILE",
+        required = true,
+        description = "File to write.")
+    private Path file = Path.of("");
+
+    @Override
+    public Integer call() throws IOException {
+      List<String> full;
+      try (RunStore runs = store.open()) {
+        full = ids.stream().map(runs::resolve).toList();
+      }
+      RunReport.write(file, store.settings(), full);
+      store.out().println(store.json ? RunJson.write(Map.of("file", file.toString())) : file);
+      return 0;
     }
   }
 
