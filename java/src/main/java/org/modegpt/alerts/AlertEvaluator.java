@@ -60,7 +60,7 @@ public final class AlertEvaluator {
       if (rule.concerns(run)) {
         for (RunRecord.Metric metric : run.metrics()) {
           if (rule.concerns(metric)) {
-            double[] values = analysis.history(run, metric, rule.recent() + rule.window());
+            double[] values = analysis.history(run, metric, rule.history());
             findings.add(new Finding(rule, run, metric, rule.judge(values)));
           }
         }

@@ -21,6 +21,8 @@ import org.modegpt.runs.RunRecord;
 ///   no comparison
 /// @param higherIsWorse which way is worse; null to go by the metric's name
 /// @param recent how many of the newest values are taken together (their median)
+/// @param longest twice as many are tried as well, and so on up to this number: a change that one
+///   or a few noisy values cannot show may be plain in more
 /// @param window how many values before those make the baseline
 /// @param minimum fewer values than this make no baseline, and no alert
 /// @param deviations a change within so many standard errors of the two medians is noise
@@ -35,6 +37,7 @@ public record AlertRule(
     @Nullable Double worseBy,
     @Nullable Boolean higherIsWorse,
     int recent,
+    int longest,
     int window,
     int minimum,
     double deviations) {
@@ -61,23 +64,41 @@ public record AlertRule(
         && (recipe.isEmpty() || recipe.equals(run.recipe()));
   }
 
+  /// A name means the run's own model; what was measured of the original needs its whole key.
   boolean concerns(RunRecord.Metric value) {
     return metric.equals(value.key())
-        || (metric.equals(value.name()) && Metrics.isResult(value.key()))
-        || (metric.equals(value.key()) && !Metrics.isResult(metric));
+        || (metric.equals(value.name()) && !value.key().contains("of=base"));
   }
 
   boolean lowerIsBetter() {
     return higherIsWorse != null ? higherIsWorse : Metrics.lowerIsBetter(metric);
   }
 
-  /// Judges the last of `values`, which are comparable and in the order they were measured.
+  /// How many values a judgement may look at.
+  int history() {
+    return longest + window;
+  }
+
+  /// Judges the last of `values`, which are comparable and in the order they were measured. Without
+  /// a verdict that fires, the one of the fewest recent values.
   public Verdict judge(double... values) {
-    int newest = Math.min(recent, values.length);
-    double[] last = Arrays.copyOfRange(values, values.length - newest, values.length);
-    double[] before =
-        Arrays.copyOfRange(
-            values, Math.max(0, values.length - newest - window), values.length - newest);
+    Verdict first = judge(recent, values);
+    for (int newest = 2 * recent;
+        !first.fires() && newest <= longest && newest < values.length;
+        newest *= 2) {
+      Verdict longer = judge(newest, values);
+      if (longer.fires()) {
+        return longer;
+      }
+    }
+    return first;
+  }
+
+  private Verdict judge(int wanted, double... values) {
+    int newest = Math.min(wanted, values.length);
+    int split = values.length - newest;
+    double[] last = Arrays.copyOfRange(values, split, values.length);
+    double[] before = Arrays.copyOfRange(values, Math.max(0, split - window), split);
     double value = Robust.median(last);
     double baseline = before.length < minimum ? Double.NaN : Robust.median(before);
     double worse = lowerIsBetter() ? value - baseline : baseline - value;
@@ -85,7 +106,7 @@ public record AlertRule(
     double error = Robust.deviation(before) * Math.sqrt(variance(last) + variance(before));
     double sigmas = worse == 0 ? 0 : worse / error;
     boolean regressed =
-        worseBy != null && newest == recent && change > worseBy && sigmas > deviations;
+        worseBy != null && newest == wanted && change > worseBy && sigmas > deviations;
     boolean fires =
         regressed || (above != null && value > above) || (below != null && value < below);
     return new Verdict(fires, value, baseline, change, sigmas);

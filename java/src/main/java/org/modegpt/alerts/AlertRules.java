@@ -36,6 +36,7 @@ public record AlertRules(List<AlertRule> rules, @Nullable Webhook webhook) {
           "worse_by",
           "worse",
           "recent",
+          "longest",
           "window",
           "minimum",
           "deviations");
@@ -134,6 +135,7 @@ public record AlertRules(List<AlertRule> rules, @Nullable Webhook webhook) {
     }
     List<String> kinds = new ArrayList<>();
     node.path("kinds").forEach(k -> kinds.add(k.asString("")));
+    int recent = count(node, "recent", 1, where);
     Double deviations = quantity(node, "deviations", where);
     int window = count(node, "window", 20, where);
     return new AlertRule(
@@ -146,7 +148,8 @@ public record AlertRules(List<AlertRule> rules, @Nullable Webhook webhook) {
         below,
         worseBy,
         worse.isEmpty() ? null : worse.equals("higher"),
-        count(node, "recent", 1, where),
+        recent,
+        count(node, "longest", recent, where),
         window,
         count(node, "minimum", Math.min(window, 5), where),
         deviations == null ? 4 : deviations);

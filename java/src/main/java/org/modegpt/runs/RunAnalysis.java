@@ -209,11 +209,11 @@ public final class RunAnalysis {
         .query(
             """
             select v.id, v.value, p.name, p.value from (
-              select r.id, m.value from metrics m join runs r on r.id = m.run_id
+              select r.id, r.started_ms, m.value from runs r join metrics m on m.run_id = r.id and m.name = ? and m.tags = ?
                 join outcomes o on o.run_id = r.id and o.status = 'finished'
-              where m.name = ? and m.tags = ? and m.run_id <= ? and r.kind = ? and r.model = ? and r.recipe = ? and r.machine = ?
-              order by m.run_id desc limit ?) v
-            left join parameters p on p.run_id = v.id order by v.id desc
+              where r.kind = ? and r.started_ms <= ? and r.model = ? and r.recipe = ? and r.machine = ?
+              order by r.started_ms desc limit ?) v
+            left join parameters p on p.run_id = v.id order by v.started_ms desc, v.id = ? desc, v.id
             """,
             row -> {
               values.put(row.getString(1), RunStore.number(row, 2, Double.NaN));
@@ -227,12 +227,13 @@ public final class RunAnalysis {
             },
             metric.name(),
             metric.tags(),
-            run.id(),
             run.kind(),
+            run.started().toEpochMilli(),
             run.model(),
             run.recipe(),
             run.machine(),
-            HISTORY);
+            HISTORY,
+            run.id());
     double[] newestFirst =
         values.entrySet().stream()
             .filter(

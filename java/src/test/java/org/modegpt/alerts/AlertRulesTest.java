@@ -33,6 +33,7 @@ class AlertRulesTest {
                 worse_by: 12.5 %
                 worse: lower
                 recent: 2
+                longest: 8
                 window: 30
                 minimum: 9
                 deviations: 3.5
@@ -56,6 +57,7 @@ class AlertRulesTest {
                 0.125,
                 false,
                 2,
+                8,
                 30,
                 9,
                 3.5));
