@@ -119,6 +119,14 @@ final class CompressCommand implements Callable<Integer> {
   @Mixin private CalibrationOptions calibration;
   @Mixin private EvaluationOptions evaluation;
   @Mixin private EngineOptions engine;
+
+  @Option(
+      names = "--report",
+      paramLabel = "FILE",
+      description =
+          "Also write a report: .html for one page that opens from disk, .md for a pull request.")
+  private @Nullable Path report;
+
   @Mixin private RecordOptions record;
   @Mixin private OutputOptions output;
   @Spec private CommandSpec spec;
@@ -129,6 +137,7 @@ final class CompressCommand implements Callable<Integer> {
     if (dryRun) {
       return run(base, null);
     }
+    record.reportTo(report);
     return record.recordSeveral("compress", recording -> run(base, recording));
   }
 

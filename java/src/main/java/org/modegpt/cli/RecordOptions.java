@@ -28,15 +28,15 @@ final class RecordOptions {
   @Option(names = "--no-record", description = "Keep no record of this run.")
   private boolean off;
 
-  @Option(
-      names = "--report",
-      paramLabel = "FILE",
-      description =
-          "Also write a report on this run: .html for one page that opens from disk, .md for a pull request.")
   private @Nullable Path report;
 
   @Spec(Spec.Target.MIXEE)
   private CommandSpec spec;
+
+  /// From now on a report on the runs is also written to `file`, unless that is null.
+  void reportTo(@Nullable Path file) {
+    report = file;
+  }
 
   /// Runs `job` as a recorded run of the given kind.
   int record(

@@ -55,12 +55,13 @@ class AlertNoiseTest {
     int asRecorded = 0;
     int changes = 0;
     int heard = 0;
-    for (double[] values : orders) {
+    for (int order = 0; order < orders.size(); order++) {
+      double[] values = orders.get(order);
       for (int end = rule.minimum() + rule.recent(); end <= values.length; end++) {
         judged++;
         boolean fires = rule.judge(Arrays.copyOf(values, end)).fires();
         alarms += fires ? 1 : 0;
-        asRecorded += fires && values == orders.getFirst() ? 1 : 0;
+        asRecorded += fires && order == 0 ? 1 : 0;
       }
       for (int from = 60; from + LASTING <= values.length; from += 6) {
         double[] changed = values.clone();
