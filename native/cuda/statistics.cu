@@ -126,11 +126,32 @@ __device__ inline float block_reduce(float v, bool maximum, float *shared) {
   return v;
 }
 
-// One block per head and share of the queries; the covariance of the keys is formed entry by entry and turned into that of the
-// features, which are linear in the key.
+constexpr int PAIRS = 64;     // rotary pairs of one tile side: with both coordinates 128 columns of the keys
+constexpr int LOGIT_KEYS = 16; // keys per round trip through shared memory
+
+// Centred keys of PAIRS pairs from `first` on, both coordinates; those of `weighted` times their weight.
+__device__ inline void logit_tile(const LogitArgs &a, const float *keys, const float *w, const float *mean, int64_t key0, int64_t n,
+                                  float least, int64_t first, bool weighted, float (*tile)[2 * PAIRS]) {
+  const int64_t half = a.h / 2;
+  for (int e = threadIdx.x; e < LOGIT_KEYS * 2 * PAIRS; e += 256) {
+    const int row = e / (2 * PAIRS), col = e % (2 * PAIRS);
+    const int64_t key = key0 + row, pair = first + col % PAIRS, t = pair + (col < PAIRS ? 0 : half);
+    float value = 0;
+    if (key < n && pair < half && w[key] >= least) {
+      value = keys[key * a.k_stride + t] - mean[t];
+      if (weighted) value *= w[key];
+    }
+    tile[row][col] = value;
+  }
+}
+
+// One block per head and share of the queries. A thread forms the covariance of the keys between 4 pairs and 4 pairs, which is
+// all that the same pairs' covariance of the features needs: they are linear in the key.
 __global__ void __launch_bounds__(256) logit_kernel(LogitArgs a) {
   __shared__ float query[256], mean[256], reduce[8];
+  __shared__ __align__(16) float xs[LOGIT_KEYS][2 * PAIRS], ys[LOGIT_KEYS][2 * PAIRS];
   const int64_t head = blockIdx.x, h = a.h, half = h / 2;
+  const int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
   const float *keys = a.k + head / a.group * h;
   float *w = a.weights + (head * a.shares + blockIdx.y) * a.tokens;
   double *out = a.partial + (head * a.shares + blockIdx.y) * h * h;
@@ -155,30 +176,49 @@ __global__ void __launch_bounds__(256) logit_kernel(LogitArgs a) {
     sum = block_reduce(sum, false, reduce);
     for (int64_t t = threadIdx.x; t < h; t += blockDim.x) {
       float value = 0;
+#pragma unroll 8
       for (int64_t key = 0; key < n; key++) value += w[key] * keys[key * a.k_stride + t];
       mean[t] = value / sum;
     }
     __syncthreads();
-    // Entry (x, y) of the features' covariance needs four entries of the keys': those of pair x with pair y.
-    for (int64_t e = threadIdx.x; e < half * half; e += blockDim.x) {
-      const int64_t x = e / half, y = e % half;
-      float s00 = 0, s01 = 0, s10 = 0, s11 = 0;
-      for (int64_t key = 0; key < n; key++) {
-        const float weight = w[key];
-        if (weight < 1e-7f * sum) continue;
-        const float *row = keys + key * a.k_stride;
-        const float x0 = row[x] - mean[x], x1 = row[x + half] - mean[x + half];
-        const float y0 = weight * (row[y] - mean[y]), y1 = weight * (row[y + half] - mean[y + half]);
-        s00 += x0 * y0;
-        s01 += x0 * y1;
-        s10 += x1 * y0;
-        s11 += x1 * y1;
+    const float least = 1e-7f * sum, inv = 1 / sum;
+    for (int64_t x0 = 0; x0 < half; x0 += PAIRS) {
+      for (int64_t y0 = 0; y0 < half; y0 += PAIRS) {
+        float s[8][8] = {}; // rows: 4 first coordinates, then 4 second ones
+        for (int64_t key0 = 0; key0 < n; key0 += LOGIT_KEYS) {
+          __syncthreads();
+          logit_tile(a, keys, w, mean, key0, n, least, x0, false, xs);
+          logit_tile(a, keys, w, mean, key0, n, least, y0, true, ys);
+          __syncthreads();
+#pragma unroll
+          for (int key = 0; key < LOGIT_KEYS; key++) {
+            float p[8], r[8];
+            load<4>(&xs[key][ty * 4], reinterpret_cast<float(&)[4]>(p[0]));
+            load<4>(&xs[key][PAIRS + ty * 4], reinterpret_cast<float(&)[4]>(p[4]));
+            load<4>(&ys[key][tx * 4], reinterpret_cast<float(&)[4]>(r[0]));
+            load<4>(&ys[key][PAIRS + tx * 4], reinterpret_cast<float(&)[4]>(r[4]));
+#pragma unroll
+            for (int u = 0; u < 8; u++) {
+#pragma unroll
+              for (int v = 0; v < 8; v++) s[u][v] += p[u] * r[v];
+            }
+          }
+        }
+#pragma unroll
+        for (int u = 0; u < 4; u++) {
+#pragma unroll
+          for (int v = 0; v < 4; v++) {
+            const int64_t x = x0 + ty * 4 + u, y = y0 + tx * 4 + v;
+            if (x >= half || y >= half) continue;
+            const float s00 = s[u][v], s01 = s[u][v + 4], s10 = s[u + 4][v], s11 = s[u + 4][v + 4];
+            const float p = query[x], p1 = query[x + half], r = query[y], r1 = query[y + half];
+            out[x * h + y] += (double)((p * (r * s00 + r1 * s01) + p1 * (r * s10 + r1 * s11)) * inv);
+            out[x * h + y + half] += (double)((p * (r * s01 - r1 * s00) + p1 * (r * s11 - r1 * s10)) * inv);
+            out[(x + half) * h + y] += (double)((p * (r * s10 + r1 * s11) - p1 * (r * s00 + r1 * s01)) * inv);
+            out[(x + half) * h + y + half] += (double)((p * (r * s11 - r1 * s10) - p1 * (r * s01 - r1 * s00)) * inv);
+          }
+        }
       }
-      const float p = query[x], p1 = query[x + half], r = query[y], r1 = query[y + half], inv = 1 / sum;
-      out[x * h + y] += (double)((p * (r * s00 + r1 * s01) + p1 * (r * s10 + r1 * s11)) * inv);
-      out[x * h + y + half] += (double)((p * (r * s01 - r1 * s00) + p1 * (r * s11 - r1 * s10)) * inv);
-      out[(x + half) * h + y] += (double)((p * (r * s10 + r1 * s11) - p1 * (r * s00 + r1 * s01)) * inv);
-      out[(x + half) * h + y + half] += (double)((p * (r * s11 - r1 * s10) - p1 * (r * s01 - r1 * s00)) * inv);
     }
   }
 }

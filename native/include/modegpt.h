@@ -271,6 +271,14 @@ MG_API int32_t mg_block_influence(mg_context *ctx, const mg_tensor *x, const mg_
  */
 MG_API int32_t mg_brain_surgeon(mg_context *ctx, const mg_tensor *p, const mg_tensor *k, mg_tensor *gone, mg_tensor *panel, mg_tensor *pivots, mg_tensor *costs);
 
+/* ---- decompositions ------------------------------------------------------------------------------------------------ */
+
+/*
+ * Thin singular value decompositions of b square matrices below each other, a [b * n, n] = u diag(s) vt each: u and vt [b * n, n],
+ * s [b, n] descending; F64. A row of vt whose singular value is 0 is 0. n at most 128. CUDA only; the CPU has LAPACK.
+ */
+MG_API int32_t mg_svd_batch(mg_context *ctx, const mg_tensor *a, mg_tensor *u, mg_tensor *s, mg_tensor *vt);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,6 +1,7 @@
 package org.modegpt.backend;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
@@ -26,8 +27,8 @@ public interface Backend extends AutoCloseable {
   boolean unifiedMemory();
 
   /// The dtype that products read their left side in: {@link #rmsNorm}, {@link #attention} and
-  /// {@link #gatedActivation} write it besides F32, and {@link #linear}, {@link #gram} and {@link
-  /// #headGram} read it. What only products read is best kept in it.
+  /// {@link #gatedActivation} write it besides F32, and {@link #linear}, {@link #gram}, {@link
+  /// #crossGram} and {@link #headGram} read it. What only products read is best kept in it.
   default DType operandType() {
     return DType.F32;
   }
@@ -36,6 +37,23 @@ public interface Backend extends AutoCloseable {
   /// for caches and scratch memory.
   default int passRows() {
     return 2048;
+  }
+
+  /// A second stream of work on the same device, for uploads beside the computation; null where
+  /// memory is unified. The caller closes it, before this backend. Memory of either may be used on
+  /// both once the stream that works on it is synchronised.
+  default @Nullable Backend sideStream() {
+    return null;
+  }
+
+  /// Bytes that {@link #allocate} can still give.
+  default long freeMemory() {
+    return Long.MAX_VALUE;
+  }
+
+  /// Host memory that copies to and from the device are fast with.
+  default MemorySegment hostMemory(Arena arena, long bytes) {
+    return arena.allocate(bytes, 64);
   }
 
   /// Uninitialised memory of this device that lives as long as `arena`.
@@ -154,6 +172,17 @@ public interface Backend extends AutoCloseable {
   /// Thin singular value decomposition `a = u diag(s) vt`, F64: a [m, n] (finite, destroyed), u [m,
   /// k], s [1, k] descending, vt [k, n], k = min(m, n).
   void svd(Tensor a, Tensor u, Tensor s, Tensor vt);
+
+  /// {@link #svd} of square matrices below each other: a [b * n, n], u and vt [b * n, n], s [b, n].
+  /// What belongs to a singular value of 0 may be 0.
+  default void svdBatch(Tensor a, Tensor u, Tensor s, Tensor vt) {
+    long n = a.cols();
+    for (long i = 0; i < s.rows(); i++) {
+      long from = i * n;
+      long to = from + n;
+      svd(a.rows(from, to), u.rows(from, to), s.rows(i, i + 1), vt.rows(from, to));
+    }
+  }
 
   @Override
   void close();

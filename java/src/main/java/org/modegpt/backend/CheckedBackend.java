@@ -5,6 +5,7 @@ import static org.modegpt.tensor.DType.F64;
 import static org.modegpt.tensor.DType.I32;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
@@ -69,6 +70,27 @@ final class CheckedBackend implements Backend {
   @Override
   public int passRows() {
     return inner.passRows();
+  }
+
+  @Override
+  public @Nullable Backend sideStream() {
+    Backend side = inner.sideStream();
+    return side == null ? null : new CheckedBackend(side);
+  }
+
+  @Override
+  public long freeMemory() {
+    try (Check _ = enter("freeMemory")) {
+      return inner.freeMemory();
+    }
+  }
+
+  @Override
+  public MemorySegment hostMemory(Arena arena, long bytes) {
+    try (Check c = enter("hostMemory")) {
+      c.that(bytes > 0, () -> bytes + " bytes");
+      return inner.hostMemory(arena, bytes);
+    }
   }
 
   @Override
@@ -404,8 +426,8 @@ final class CheckedBackend implements Backend {
   @Override
   public void crossGram(Tensor x, Tensor y, Tensor c) {
     try (Check check = enter("crossGram")) {
-      check.input("x", x, F32);
-      check.input("y", y, F32);
+      check.input("x", x, F32, inner.operandType());
+      check.input("y", y, F32, inner.operandType());
       check.shape("y", y, x.rows(), y.cols());
       check.input("c", c, x.cols(), y.cols(), F64);
       check.output("c", c, x, y);
@@ -570,6 +592,24 @@ final class CheckedBackend implements Backend {
   }
 
   /// Idempotent.
+  @Override
+  public void svdBatch(Tensor a, Tensor u, Tensor s, Tensor vt) {
+    try (Check c = enter("svdBatch")) {
+      c.input("a", a, F64);
+      c.that(
+          a.cols() > 0 && a.rows() % a.cols() == 0,
+          () -> a.describe() + " is no pile of square matrices");
+      c.input("u", u, a.rows(), a.cols(), F64);
+      c.input("s", s, a.rows() / a.cols(), a.cols(), F64);
+      c.input("vt", vt, a.rows(), a.cols(), F64);
+      c.finite("a", a, false);
+      c.output("u", u, a);
+      c.output("s", s, a, u);
+      c.output("vt", vt, a, u, s);
+      inner.svdBatch(a, u, s, vt);
+    }
+  }
+
   @Override
   public void close() {
     if (!closed) {

@@ -1,6 +1,7 @@
 package org.modegpt.backend;
 
 import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -62,7 +63,7 @@ final class CudaBackend extends NativeBackend {
     CuBlas made = null;
     try {
       CudaLibraries libraries = CudaLibraries.load();
-      made = new FfmCuBlas(libraries.cublas, stream);
+      made = CuBlasBindings.open(() -> new FfmCuBlas(libraries.cublas, stream), stream);
       this.blas = made;
       this.solver = new CuSolver(libraries.cusolver, this, stream);
     } catch (RuntimeException e) {
@@ -105,6 +106,19 @@ final class CudaBackend extends NativeBackend {
     return (int) SUM_ROWS;
   }
 
+  @Override
+  public Backend sideStream() {
+    return new CudaBackend(kernels, device, products);
+  }
+
+  @Override
+  public long freeMemory() {
+    MemorySegment free = result.asSlice(0, 8);
+    MemorySegment total = result.asSlice(8, 8);
+    call("memory", () -> (int) kernels.memory.invokeExact(context, free, total));
+    return free.get(JAVA_LONG, 0);
+  }
+
   // ---- memory
 
   @Override
@@ -113,8 +127,20 @@ final class CudaBackend extends NativeBackend {
     call("allocate", () -> (int) kernels.alloc.invokeExact(context, bytes, result));
     long address = result.get(ADDRESS, 0).address();
     live.add(address);
-    MemorySegment memory = Downcalls.owned(address, arena, () -> free(address));
+    MemorySegment memory = Downcalls.owned(address, 0, arena, () -> free(address));
     return new Tensor(dtype, rows, cols, cols, memory, true);
+  }
+
+  /// Pinned; to be freed before this is closed.
+  @Override
+  public MemorySegment hostMemory(Arena arena, long bytes) {
+    call("hostMemory", () -> (int) kernels.hostAlloc.invokeExact(context, bytes, result));
+    MemorySegment pinned = result.get(ADDRESS, 0);
+    return Downcalls.owned(
+        pinned.address(),
+        bytes,
+        arena,
+        () -> call("free", () -> (int) kernels.hostFree.invokeExact(context, pinned)));
   }
 
   private void free(long address) {
@@ -209,10 +235,14 @@ final class CudaBackend extends NativeBackend {
 
   /// `t` in the type of operands.
   private Tensor operand(Arena call, Tensor t) {
-    if (t.dtype() == operandType()) {
+    return converted(call, t, operandType());
+  }
+
+  private Tensor converted(Arena call, Tensor t, DType dtype) {
+    if (t.dtype() == dtype) {
       return t;
     }
-    Tensor converted = allocate(call, operandType(), t.rows(), t.cols());
+    Tensor converted = allocate(call, dtype, t.rows(), t.cols());
     cast(t, converted);
     return converted;
   }
@@ -331,6 +361,27 @@ final class CudaBackend extends NativeBackend {
     return operandType() == DType.BF16 ? SUM_ROWS : 512;
   }
 
+  /// Operands stay float32, for one may be no activation; only TF32 and bfloat16 products round
+  /// them, to TF32.
+  @Override
+  public void crossGram(Tensor x, Tensor y, Tensor c) {
+    if (products == Products.F32 || x.elements() == 0 || y.elements() == 0) {
+      super.crossGram(x, y, c);
+      return;
+    }
+    try (Arena call = Arena.ofConfined()) {
+      Tensor left = converted(call, x, DType.F32);
+      Tensor right = converted(call, y, DType.F32);
+      Tensor sum = allocate(call, DType.F32, c.rows(), c.cols());
+      for (long from = 0; from < x.rows(); from += SUM_ROWS) {
+        long to = Math.min(x.rows(), from + SUM_ROWS);
+        Tensor a = left.rows(from, to);
+        product(true, false, 1, a, right.rows(from, to), 0, sum, CuBlas.COMPUTE_TF32);
+        accumulate(sum, false, c);
+      }
+    }
+  }
+
   private void accumulate(Tensor x, boolean lower, Tensor c) {
     MemorySegment a = operand(0, x);
     MemorySegment b = operand(1, c);
@@ -411,6 +462,22 @@ final class CudaBackend extends NativeBackend {
     if (a.elements() > 0) {
       solver.svd(a, u, s, vt);
     }
+  }
+
+  /// The kernel's matrices lie in shared memory.
+  private static final int BATCHED_COLUMNS = 128;
+
+  @Override
+  public void svdBatch(Tensor a, Tensor u, Tensor s, Tensor vt) {
+    if (a.cols() > BATCHED_COLUMNS) {
+      super.svdBatch(a, u, s, vt);
+      return;
+    }
+    MemorySegment in = operand(0, a);
+    MemorySegment left = operand(1, u);
+    MemorySegment values = operand(2, s);
+    MemorySegment right = operand(3, vt);
+    call("svdBatch", () -> (int) kernels.svdBatch.invokeExact(context, in, left, values, right));
   }
 
   /// Frees what arenas have not freed yet: they may be closed later.

@@ -66,11 +66,12 @@ final class Downcalls {
     }
   }
 
-  /// A segment of size zero at an address that is not the JDK's to read; `free` runs when `arena`
-  /// is closed.
-  static MemorySegment owned(long address, Arena arena, Runnable free) {
+  /// Memory that native code allocated; `free` runs when `arena` is closed.
+  ///
+  /// @param bytes that may be accessed: 0 when the address is not the JDK's to read
+  static MemorySegment owned(long address, long bytes, Arena arena, Runnable free) {
     return restricted(
-        () -> MemorySegment.ofAddress(address).reinterpret(0, arena, _ -> free.run()));
+        () -> MemorySegment.ofAddress(address).reinterpret(bytes, arena, _ -> free.run()));
   }
 
   /// The JDK does not show the reason of a failed dlopen, so ask again.

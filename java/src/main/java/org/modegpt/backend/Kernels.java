@@ -188,6 +188,11 @@ final class Kernels {
   final MethodHandle brainSurgeon =
       function("mg_brain_surgeon", ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
 
+  // int32_t mg_svd_batch(mg_context *ctx, const mg_tensor *a, mg_tensor *u, mg_tensor *s, mg_tensor
+  // *vt);
+  final MethodHandle svdBatch =
+      function("mg_svd_batch", ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
   Kernels(SymbolLookup library) {
     this.library = library;
     super();

@@ -7,6 +7,7 @@ import static org.modegpt.backend.ops.Operand.scratch;
 import static org.modegpt.tensor.DType.F64;
 
 import java.lang.foreign.Arena;
+import java.util.ArrayList;
 import java.util.List;
 import org.modegpt.tensor.Tensor;
 
@@ -119,6 +120,30 @@ public final class LinearAlgebraCases {
                 product(t[3], null, t[3], false)));
   }
 
+  /// `count` square matrices at once.
+  public static OpCase svdBatch(long n, long count) {
+    return OpCase.of(
+            "svdBatch",
+            count + " matrices",
+            Bound.max(1e-12, "float64"),
+            (b, t) -> b.svdBatch(t[0], t[1], t[2], t[3]),
+            scratch(F64, count * n, n, Fill.normal(1)),
+            out(F64, count * n, n),
+            out(F64, count, n),
+            out(F64, count * n, n))
+        .compared((b, operands, t) -> {
+          List<double[]> all = new ArrayList<>(List.of(t[2].toDoubles()));
+          for (long i = 0; i < count; i++) {
+            Tensor u = t[1].rows(i * n, (i + 1) * n);
+            Tensor vt = t[3].rows(i * n, (i + 1) * n);
+            all.add(product(transposed(u), t[2].rows(i, i + 1), vt, true));
+            all.add(product(u, null, u, true));
+            all.add(product(vt, null, vt, false));
+          }
+          return all;
+        });
+  }
+
   private static Fill lowRank(long rank) {
     return (t, random) -> {
       double[] left = random.doubles(t.rows() * rank, -1, 1).toArray();
@@ -178,6 +203,10 @@ public final class LinearAlgebraCases {
       cases.add(c);
       cases.add(c.padded(3));
     }
+    cases.add(svdBatch(1, 2));
+    cases.add(svdBatch(7, 3).padded(1));
+    cases.add(svdBatch(64, 2));
+    cases.add(svdBatch(128, 3));
     cases.add(svd(30, 20, 6));
     cases.add(svd(20, 30, 6));
   }
