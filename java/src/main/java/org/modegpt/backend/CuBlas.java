@@ -22,9 +22,18 @@ public interface CuBlas extends AutoCloseable {
   /// @param type number of a `cudaDataType`
   /// @param lead leading dimension
   record Matrix(long address, int type, int lead, long step) {
-    Matrix(long address, int type, int lead) {
+    public Matrix(long address, int type, int lead) {
       this(address, type, lead, 0);
     }
+  }
+
+  /// A way to call cuBLAS, found as a service.
+  interface Binding {
+    String name();
+
+    /// @param stream address of a `cudaStream_t` on which work is queued
+    /// @throws BackendException when it cannot be used on this machine
+    CuBlas open(long stream);
   }
 
   /// How the binding is called: `ffm` or `jcuda`.

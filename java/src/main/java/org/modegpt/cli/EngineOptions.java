@@ -3,6 +3,7 @@ package org.modegpt.cli;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 import org.modegpt.backend.Backend;
 import org.modegpt.backend.Backends;
 import org.modegpt.io.ModelDirectory;
@@ -37,7 +38,17 @@ final class EngineOptions {
     return parameters;
   }
 
+  @Option(
+      names = "--cublas-binding",
+      paramLabel = "NAME",
+      description =
+          "How cuBLAS is called on a GPU: ffm (default), or jcuda where modegpt-jcuda is installed.")
+  @Nullable String cublasBinding;
+
   Backend open() {
+    if (cublasBinding != null) {
+      System.setProperty("modegpt.cublas.binding", cublasBinding);
+    }
     return Backends.open(device, threads);
   }
 }
