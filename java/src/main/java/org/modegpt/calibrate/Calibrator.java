@@ -2,8 +2,12 @@ package org.modegpt.calibrate;
 
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.stream.DoubleStream;
+import org.jspecify.annotations.Nullable;
 import org.modegpt.Progress;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
@@ -30,6 +34,49 @@ public final class Calibrator {
   ///
   /// @throws UserException when the data does not fit the model or the disk is full
   public void run(CalibrationData data, Path output, Progress progress) {
+    requireFit(data);
+    Map<String, String> metadata = metadata(model, data);
+    try (PartialCalibration partial = PartialCalibration.open(output, metadata)) {
+      try {
+        run(data, partial, progress);
+        partial.finish(model.config().layers());
+      } catch (UserException e) {
+        partial
+            .discard(); // trying again would fail again; only what was killed or cancelled goes on
+        throw e;
+      }
+    }
+  }
+
+  /// Calibrates and keeps the statistics of all layers on the device, where its memory is its own
+  /// and has room for them besides the pass; else null. A run that is stopped leaves nothing.
+  ///
+  /// @param path names the statistics in messages
+  public @Nullable Statistics resident(CalibrationData data, Path path, Progress progress) {
+    requireFit(data);
+    ModelConfig config = model.config();
+    long pass = 8L * data.count() * data.tokens() * config.hiddenSize();
+    long room = backend.freeMemory() - pass - backend.passRows() * 32L * config.mlpWidth();
+    if (backend.unifiedMemory() || room < ResidentStatistics.bytes(config) * 5 / 4) {
+      return null;
+    }
+    Arena arena = Arena.ofShared();
+    try (StreamingPass stream = new StreamingPass(backend, model, data.count(), data.tokens())) {
+      stream.embed(data.sequences());
+      List<LayerStatistics> sums = new ArrayList<>();
+      for (int layer = 0; layer < config.layers(); layer++) {
+        sums.add(gather(stream, layer, data, arena, progress));
+      }
+      long all = (long) config.layers() * data.count();
+      progress.update("calibrate", all, all, "sequence-layer");
+      return new ResidentStatistics(path, metadata(model, data), backend, arena, sums);
+    } catch (RuntimeException e) {
+      arena.close();
+      throw e;
+    }
+  }
+
+  private void requireFit(CalibrationData data) {
     ModelConfig config = model.config();
     if (config.compressed()) {
       throw new UserException(
@@ -42,17 +89,6 @@ public final class Calibrator {
               + " tokens exceed the model's context of "
               + config.contextLength()
               + "; give a smaller --max-seq-length");
-    }
-    Map<String, String> metadata = metadata(model, data);
-    try (PartialCalibration partial = PartialCalibration.open(output, metadata)) {
-      try {
-        run(data, partial, progress);
-        partial.finish(config.layers());
-      } catch (UserException e) {
-        partial
-            .discard(); // trying again would fail again; only what was killed or cancelled goes on
-        throw e;
-      }
     }
   }
 
@@ -67,7 +103,12 @@ public final class Calibrator {
         if (partial.has(layer)) {
           pass.block(layer, StreamingPass.LayerTap.NONE);
         } else {
-          gather(pass, layer, data, partial, progress);
+          try (Arena arena = Arena.ofShared()) {
+            LayerStatistics sums = gather(pass, layer, data, arena, progress);
+            Map<String, Tensor> host = new LinkedHashMap<>();
+            sums.named().forEach((n, t) -> host.put(n, Residents.download(backend, arena, t)));
+            partial.save(layer, LayerStatistics.of(host));
+          }
         }
         partial.checkpoint(backend, pass, layer + 1);
       }
@@ -76,44 +117,32 @@ public final class Calibrator {
     }
   }
 
-  private void gather(
-      StreamingPass pass,
-      int layer,
-      CalibrationData data,
-      PartialCalibration partial,
-      Progress progress) {
-    try (Arena arena = Arena.ofShared()) {
-      LayerStatistics statistics = LayerStatistics.zeros(backend, arena, model.config(), layer);
-      long base = (long) layer * data.count();
-      long all = (long) model.config().layers() * data.count();
-      progress.update("calibrate", base, all, "sequence-layer");
-      try (StatisticsTap tap =
-          new StatisticsTap(
-              backend,
-              model.config(),
-              model.config().shapes().get(layer),
-              pass.batch(),
-              data.tokens(),
-              statistics,
-              (done, total) -> progress.update("calibrate", base + done, all, "sequence-layer"))) {
-        pass.block(layer, tap);
-      }
-      Map<String, Tensor> host = new LinkedHashMap<>();
-      statistics
-          .named()
-          .forEach((name, tensor) -> host.put(name, Residents.download(backend, arena, tensor)));
-      check(layer, host);
-      partial.save(layer, LayerStatistics.of(host));
+  /// Sums of one layer on the device, owned by `arena`.
+  private LayerStatistics gather(
+      StreamingPass pass, int layer, CalibrationData data, Arena arena, Progress progress) {
+    LayerStatistics statistics = LayerStatistics.zeros(backend, arena, model.config(), layer);
+    long base = (long) layer * data.count();
+    long all = (long) model.config().layers() * data.count();
+    progress.update("calibrate", base, all, "sequence-layer");
+    try (StatisticsTap tap =
+        new StatisticsTap(
+            backend,
+            model.config(),
+            model.config().shapes().get(layer),
+            pass.batch(),
+            data.tokens(),
+            statistics,
+            (done, total) -> progress.update("calibrate", base + done, all, "sequence-layer"))) {
+      pass.block(layer, tap);
     }
+    check(layer, statistics);
+    return statistics;
   }
 
-  private void check(int layer, Map<String, Tensor> sums) {
-    Tensor influence = sums.get("influence");
-    Tensor queries = sums.get("query_energy");
-    double total = influence.get(0, 0) + influence.get(0, 1);
-    for (long i = 0; i < queries.cols(); i++) {
-      total += queries.get(0, i);
-    }
+  private void check(int layer, LayerStatistics statistics) {
+    double[] influence = Residents.doubles(backend, statistics.influence());
+    double total = influence[0] + influence[1];
+    total += DoubleStream.of(Residents.doubles(backend, statistics.queryEnergy())).sum();
     if (!Double.isFinite(total)) {
       throw new UserException(
           "layer "

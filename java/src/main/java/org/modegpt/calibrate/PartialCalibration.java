@@ -117,7 +117,7 @@ final class PartialCalibration implements AutoCloseable {
 
   void save(int layer, LayerStatistics statistics) {
     try (Arena arena = Arena.ofConfined()) {
-      write(layerFile(layer), metadata, Statistics.stored(layer, statistics, arena));
+      write(layerFile(layer), metadata, StatisticsFile.stored(layer, statistics, arena));
     }
   }
 
@@ -162,7 +162,7 @@ final class PartialCalibration implements AutoCloseable {
       for (int layer = 0; layer < layers; layer++) {
         SafetensorsFile part = SafetensorsFile.open(layerFile(layer));
         parts.add(part);
-        declarations.addAll(Statistics.declarations(part));
+        declarations.addAll(StatisticsFile.declarations(part));
       }
       try (SafetensorsWriter writer = SafetensorsWriter.create(output, metadata, declarations);
           Arena arena = Arena.ofConfined()) {

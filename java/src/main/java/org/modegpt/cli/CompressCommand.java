@@ -179,30 +179,33 @@ final class CompressCommand implements Callable<Integer> {
       for (double ratio : asked) {
         requireFree(folder(model, base.withRatio(ratio), asked.size() > 1));
       }
-      Path file = statisticsFile != null ? statisticsFile : calibrated(model, backend, first);
       Comparison comparison = new Comparison(model, backend, evaluation, output);
-      try (Statistics statistics = Statistics.open(file)) {
+      Path file;
+      try (Statistics statistics =
+          statisticsFile != null
+              ? Statistics.open(statisticsFile)
+              : output.timed("calibration", () -> calibrated(model, backend, first))) {
+        file = statistics.path();
         Compressor compressor = new Compressor(model, backend);
         CompressionText text = calibration.text(model, base);
-        List<RankPlan> plans = plans(compressor, text, statistics, base, asked);
+        List<RankPlan> plans =
+            output.timed("allocation", () -> plans(compressor, text, statistics, base, asked));
         for (int i = 0; i < plans.size(); i++) {
           Recipe recipe = withSize(base, asked.get(i));
           if (i > 0 && recording != null) {
             output.recordIn(recording.next(parameters(recipe)));
           }
           Path out = folder(model, recipe, asked.size() > 1);
+          RankPlan plan = plans.get(i);
+          Compressor.Output written = new Compressor.Output(out, type, shard, overwrite);
           CompressionReport report =
-              compressor.run(
-                  statistics,
-                  recipe,
-                  plans.get(i),
-                  text,
-                  new Compressor.Output(out, type, shard, overwrite),
-                  output.progress());
+              output.timed(
+                  "decomposition",
+                  () -> compressor.run(statistics, recipe, plan, text, written, output.progress()));
           comparison.add(out, report, noEvaluation);
         }
       }
-      if (statisticsFile == null) {
+      if (statisticsFile == null && Files.exists(file)) {
         delete(file);
       }
       comparison.print();
@@ -284,22 +287,27 @@ final class CompressCommand implements Callable<Integer> {
     }
   }
 
-  /// Statistics for this run, from a run that was stopped or new.
-  private Path calibrated(Transformer model, Backend backend, Path out) {
+  /// Statistics for this run, from a run that was stopped or new; on the device if they fit.
+  private Statistics calibrated(Transformer model, Backend backend, Path out) {
     CalibrationData data = calibration.data(model, output);
     Path file = out.resolveSibling(out.getFileName() + ".statistics");
     if (Files.exists(file)) {
       if (matches(file, model, data)) {
         output.say("using the statistics of a run that was stopped, " + file);
-        return file;
+        return Statistics.open(file);
       }
       delete(file);
     }
     output.say(
         "calibrating %s on %d x %d tokens of %s"
             .formatted(model.directory().name(), data.count(), data.tokens(), data.source()));
-    new Calibrator(model, backend).run(data, file, output.progress());
-    return file;
+    Calibrator calibrator = new Calibrator(model, backend);
+    Statistics resident = calibrator.resident(data, file, output.progress());
+    if (resident != null) {
+      return resident;
+    }
+    calibrator.run(data, file, output.progress());
+    return Statistics.open(file);
   }
 
   private static boolean matches(Path file, Transformer model, CalibrationData data) {

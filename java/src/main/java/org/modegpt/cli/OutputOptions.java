@@ -71,6 +71,14 @@ final class OutputOptions {
     }
   }
 
+  /// Runs a phase of a command; with --verbose its time is told.
+  <T> T timed(String phase, Supplier<T> action) {
+    long start = System.nanoTime();
+    T result = action.get();
+    detail("%s: %.1f s".formatted(phase, (System.nanoTime() - start) / 1e9));
+    return result;
+  }
+
   /// From now on progress and results also go to the record of this run.
   void recordIn(Run recorded) {
     run = recorded;

@@ -177,23 +177,7 @@ public final class BlockCompressor implements AutoCloseable {
       LayerStatistics statistics,
       Module module,
       int... ranks) {
-    double[] errors = new double[ranks.length];
-    for (int i = 0; i < ranks.length; i++) {
-      if (ranks[i] == sizes.fullRank(module)) {
-        continue;
-      }
-      Decomposition decomposition = decomposition(layer, module);
-      if (decomposition instanceof NystromMlp mlp && recipe.mlp() == MlpRule.BRAIN_SURGEON) {
-        errors[i] = mlp.removalCost(workspace, weights, statistics, ranks[i]);
-      } else {
-        try (Arena arena = Arena.ofShared()) {
-          ModuleReport report =
-              decomposition.apply(workspace, arena, sizes, weights, statistics, ranks[i]).report();
-          errors[i] = report.relativeError() * report.relativeError();
-        }
-      }
-    }
-    return errors;
+    return decomposition(layer, module).removalCosts(workspace, sizes, weights, statistics, ranks);
   }
 
   private void requireRank(int layer, Module module, int rank) {

@@ -19,13 +19,13 @@ import org.modegpt.io.ModelWriter;
 import org.modegpt.io.TensorInfo;
 import org.modegpt.model.Architecture;
 import org.modegpt.model.Architecture.Global;
+import org.modegpt.model.BlockLoader;
 import org.modegpt.model.BlockWeights;
 import org.modegpt.model.LayerShape;
 import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Residents;
 import org.modegpt.model.Role;
 import org.modegpt.model.Transformer;
-import org.modegpt.model.Transformer.Residence;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
@@ -152,6 +152,8 @@ public final class Compressor {
               && PrefixRefit.suits(config)
               && plan.parameters(sizes) < config.matrixParameters();
       try (BlockCompressor blocks = new BlockCompressor(backend, config, recipe);
+          BlockLoader loader = new BlockLoader(backend, model);
+          BlockWriter writes = new BlockWriter(backend, weights);
           PrefixRefit refit =
               refits ? new PrefixRefit(model, backend, recipe.refit(), text.calibration()) : null) {
         for (int layer = 0; layer < config.layers(); layer++) {
@@ -159,7 +161,7 @@ public final class Compressor {
           progress.update("compress", layer, config.layers(), "layer");
           LayerRanks ranks = plan.layers().get(layer);
           CompressedBlock block =
-              compress(blocks, refit, statistics, layer, ranks, weights, output);
+              compress(blocks, refit, statistics, layer, ranks, loader.get(layer), writes, output);
           kept.add(new CompactConfig.Layer(block.shape(), block.weights().keySet()));
           double share = (double) sizes.parameters(ranks) / sizes.parameters();
           layers.add(
@@ -212,10 +214,17 @@ public final class Compressor {
       Statistics statistics,
       int layer,
       LayerRanks ranks,
-      CheckpointWriter writer,
+      BlockLoader.Loaded loaded,
+      BlockWriter writes,
       Output output) {
-    try (Arena arena = Arena.ofShared()) {
-      BlockWeights dense = model.block(backend, arena, layer, Residence.F32);
+    Arena arena = Arena.ofShared();
+    Runnable release =
+        () -> {
+          arena.close();
+          loaded.close();
+        };
+    try {
+      BlockWeights dense = loaded.weights();
       Map<Role, Tensor> weights = new EnumMap<>(Role.class);
       for (Role role : Role.values()) {
         Tensor tensor = dense.optional(role);
@@ -233,19 +242,23 @@ public final class Compressor {
       if (refit != null) {
         block = refit.next(arena, dense, block);
       }
+      Map<String, Tensor> ready = new LinkedHashMap<>();
       block
           .weights()
           .forEach((role, tensor) -> {
             String name = Architecture.compact().name(role, layer);
             boolean same = tensor == dense.optional(role);
             // What did not change is copied as it is stored.
-            Tensor source =
-                same
-                    ? Residents.upload(backend, arena, model.tensors().get(name, arena))
-                    : asStored(role, tensor, arena);
-            write(writer, name, source, output, arena);
+            Tensor source = same ? model.tensors().get(name, arena) : asStored(role, tensor, arena);
+            ready.put(name, converted(source, dtype(name, output), arena));
           });
+      backend.sync();
+      writes.write(ready, release);
       return block;
+    } catch (RuntimeException e) {
+      backend.sync();
+      release.run();
+      throw e;
     }
   }
 
@@ -266,21 +279,20 @@ public final class Compressor {
   private void copyOthers(CheckpointWriter writer, Output output) {
     for (String name : others()) {
       try (Arena arena = Arena.ofShared()) {
-        Tensor stored = model.tensors().get(name, arena);
-        write(writer, name, Residents.upload(backend, arena, stored), output, arena);
+        Tensor tensor = converted(model.tensors().get(name, arena), dtype(name, output), arena);
+        writer.write(name, Residents.download(backend, arena, tensor));
       }
     }
   }
 
-  private void write(
-      CheckpointWriter writer, String name, Tensor tensor, Output output, Arena arena) {
-    DType dtype = dtype(name, output);
-    Tensor cast = tensor;
-    if (tensor.dtype() != dtype) {
-      cast = backend.allocate(arena, dtype, tensor.rows(), tensor.cols());
-      backend.cast(tensor, cast);
+  /// `tensor`, of the host or the device, in another dtype; itself when it has that already.
+  private Tensor converted(Tensor tensor, DType dtype, Arena arena) {
+    if (tensor.dtype() == dtype) {
+      return tensor;
     }
-    writer.write(name, Residents.download(backend, arena, cast));
+    Tensor cast = backend.allocate(arena, dtype, tensor.rows(), tensor.cols());
+    backend.cast(Residents.upload(backend, arena, tensor), cast);
+    return cast;
   }
 
   /// Names of the tensors outside the blocks.

@@ -47,6 +47,7 @@ final class MeasuredAllocation implements AutoCloseable {
   private final BlockSizes sizes;
   private final BlockCompressor blocks;
   private final DivergenceProbe probe;
+  private @Nullable Held held;
   private List<RemovalCurve> curves = List.of();
   private final CurveFile.Key key;
 
@@ -80,9 +81,9 @@ final class MeasuredAllocation implements AutoCloseable {
   RankPlan plan(long target, Progress progress) {
     if (curves.isEmpty()) {
       Path file = CurveFile.beside(statistics.path());
-      List<RemovalCurve> known = CurveFile.find(file, key);
+      List<RemovalCurve> known = statistics.inFile() ? CurveFile.find(file, key) : null;
       curves = known != null ? known : measureAlone(progress);
-      if (known == null) {
+      if (known == null && statistics.inFile()) {
         CurveFile.add(file, key, curves);
       }
     }
@@ -173,7 +174,7 @@ final class MeasuredAllocation implements AutoCloseable {
       Progress.checkCancelled();
       try (Arena arena = Arena.ofShared()) {
         Map<Role, Tensor> weights = weights(dense(layer, arena));
-        LayerStatistics sums = sums(layer, arena);
+        LayerStatistics sums = sums(layer);
         for (Module module : Module.values()) {
           alone.add(curve(layer, weights, sums, module, costs[alone.size()]));
         }
@@ -259,7 +260,7 @@ final class MeasuredAllocation implements AutoCloseable {
     return (layer, arena) -> {
       Map<Role, Tensor> weights = weights(dense(layer, arena));
       CompressedBlock block =
-          blocks.compress(arena, layer, weights, sums(layer, arena), plan.layers().get(layer));
+          blocks.compress(arena, layer, weights, sums(layer), plan.layers().get(layer));
       return loaded(block, arena);
     };
   }
@@ -274,13 +275,51 @@ final class MeasuredAllocation implements AutoCloseable {
           Map<Role, Tensor> weights = weights(dense(layer, arena));
           LayerRanks base = ranks == null ? LayerRanks.full(sizes) : ranks;
           CompressedBlock block =
-              blocks.compress(arena, layer, weights, sums(layer, arena), base.with(module, rank));
+              blocks.compress(arena, layer, weights, sums(layer), base.with(module, rank));
           return loaded(block, arena);
         });
   }
 
-  private BlockWeights dense(int layer, Arena arena) {
-    return model.block(backend, arena, layer, Residence.F32);
+  /// The dense block and its sums that were asked for last: all variants of a layer start from
+  /// them.
+  private final class Held implements AutoCloseable {
+    final int layer;
+    final Arena memory = Arena.ofShared();
+    final BlockWeights weights;
+    final LayerStatistics sums;
+
+    Held(int layer) {
+      this.layer = layer;
+      this.weights = model.block(backend, memory, layer, Residence.F32);
+      this.sums = uploaded(layer, memory);
+    }
+
+    @Override
+    public void close() {
+      backend.sync();
+      memory.close();
+    }
+  }
+
+  private Held held(int layer) {
+    Held known = held;
+    if (known == null || known.layer != layer) {
+      if (known != null) {
+        known.close();
+      }
+      known = new Held(layer);
+      held = known;
+    }
+    return known;
+  }
+
+  /// Valid until another layer is asked for.
+  private BlockWeights dense(int layer, Arena unused) {
+    return held(layer).weights;
+  }
+
+  private LayerStatistics sums(int layer) {
+    return held(layer).sums;
   }
 
   private BlockWeights loaded(CompressedBlock block, Arena arena) {
@@ -291,7 +330,7 @@ final class MeasuredAllocation implements AutoCloseable {
     return block.tensors();
   }
 
-  private LayerStatistics sums(int layer, Arena arena) {
+  private LayerStatistics uploaded(int layer, Arena arena) {
     Map<String, Tensor> sums = new LinkedHashMap<>();
     statistics
         .layer(layer, arena)
@@ -302,6 +341,9 @@ final class MeasuredAllocation implements AutoCloseable {
 
   @Override
   public void close() {
+    if (held != null) {
+      held.close();
+    }
     probe.close();
     blocks.close();
   }

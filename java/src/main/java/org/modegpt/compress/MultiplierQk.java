@@ -5,6 +5,9 @@ import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+import org.modegpt.backend.Backend;
 import org.modegpt.calibrate.LayerStatistics;
 import org.modegpt.model.Residents;
 import org.modegpt.model.Role;
@@ -14,8 +17,15 @@ import org.modegpt.tensor.Tensor;
 /// Queries and keys under rotary embeddings, by {@link PairElimination}: pairs leave one at a time,
 /// and the kept pairs of every query head are multiplied by a complex number that folds into W_q.
 ///
-/// @param ridge of the logit covariance, relative to the mean of its diagonal
-record MultiplierQk(double ridge) implements Decomposition {
+/// An instance belongs to one block: it remembers the order, which serves every rank.
+final class MultiplierQk implements Decomposition {
+  private final double ridge;
+  private @Nullable List<PairElimination> eliminations;
+
+  /// @param ridge of the logit covariance, relative to the mean of its diagonal
+  MultiplierQk(double ridge) {
+    this.ridge = ridge;
+  }
 
   @Override
   public Module module() {
@@ -30,12 +40,13 @@ record MultiplierQk(double ridge) implements Decomposition {
       Map<Role, Tensor> weights,
       LayerStatistics statistics,
       int rank) {
-    List<PairElimination> heads = eliminations(workspace, sizes, statistics, ridge, true);
+    workspace.reset();
+    List<PairElimination> heads = eliminations(workspace, sizes, statistics);
     List<List<Integer>> pairs = new ArrayList<>();
     double lost = 0;
     double total = 0;
     for (PairElimination head : heads) {
-      pairs.add(head.reduceTo(rank / 2));
+      pairs.add(head.kept(rank / 2));
       lost += head.cost(sizes.headDim() / 2 - rank / 2);
       total += head.energy();
     }
@@ -61,6 +72,30 @@ record MultiplierQk(double ridge) implements Decomposition {
     return new ModuleResult(result, pairs, report);
   }
 
+  @Override
+  public double[] removalCosts(
+      Workspace workspace,
+      BlockSizes sizes,
+      Map<Role, Tensor> weights,
+      LayerStatistics statistics,
+      int... ranks) {
+    List<PairElimination> heads = eliminations(workspace, sizes, statistics);
+    return IntStream.of(ranks)
+        .map(rank -> sizes.headDim() / 2 - rank / 2)
+        .mapToDouble(removed -> heads.stream().mapToDouble(e -> e.cost(removed)).sum())
+        .toArray();
+  }
+
+  private List<PairElimination> eliminations(
+      Workspace workspace, BlockSizes sizes, LayerStatistics statistics) {
+    List<PairElimination> known = eliminations;
+    if (known == null) {
+      known = eliminations(workspace, sizes, statistics, ridge, true);
+      eliminations = known;
+    }
+    return known;
+  }
+
   /// One per key head.
   ///
   /// @param turning whether multipliers may turn a pair, and not only scale it
@@ -70,27 +105,31 @@ record MultiplierQk(double ridge) implements Decomposition {
       LayerStatistics statistics,
       double ridge,
       boolean turning) {
-    int h = sizes.headDim();
     double[] all = Residents.doubles(workspace.backend, statistics.logitCovariance());
-    List<PairElimination> result = new ArrayList<>();
-    for (int kv = 0; kv < sizes.kvHeads(); kv++) {
-      List<double[][]> covariances = new ArrayList<>();
-      for (int j = kv * sizes.group(); j < (kv + 1) * sizes.group(); j++) {
-        double[][] g = new double[h][h];
-        // Without covariance to the imaginary features their multipliers stay 0.
-        int used = turning ? h : h / 2;
-        for (int i = 0; i < used; i++) {
-          System.arraycopy(all, (j * h + i) * h, g[i], 0, used);
-        }
-        covariances.add(g);
+    return IntStream.range(0, sizes.kvHeads())
+        .parallel()
+        .mapToObj(kv -> new PairElimination(covariances(sizes, all, kv, turning), ridge))
+        .toList();
+  }
+
+  private static List<double[][]> covariances(
+      BlockSizes sizes, double[] all, int kv, boolean turning) {
+    int h = sizes.headDim();
+    List<double[][]> covariances = new ArrayList<>();
+    for (int j = kv * sizes.group(); j < (kv + 1) * sizes.group(); j++) {
+      double[][] g = new double[h][h];
+      // Without covariance to the imaginary features their multipliers stay 0.
+      int used = turning ? h : h / 2;
+      for (int i = 0; i < used; i++) {
+        System.arraycopy(all, (j * h + i) * h, g[i], 0, used);
       }
-      result.add(new PairElimination(covariances, ridge));
+      covariances.add(g);
     }
-    return result;
+    return covariances;
   }
 
   /// Kept rows of W_q (or its bias) times the multipliers: rows `p` and `p + h/2` become `a p − b
-  /// p'` and `b p + a p'`.
+  /// p'` and `b p + a p'`. Choice and multipliers of a head are one small matrix.
   private static Tensor multiplied(
       Workspace workspace,
       Arena arena,
@@ -99,33 +138,42 @@ record MultiplierQk(double ridge) implements Decomposition {
       List<PairElimination> heads,
       List<List<Integer>> pairs,
       int... rows) {
+    Backend backend = workspace.backend;
     boolean bias = weight.rows() == 1;
-    Tensor kept = workspace.kept(arena, weight, rows);
-    Tensor host;
-    try (Arena copy = Arena.ofConfined()) {
-      Tensor single = workspace.backend.allocate(copy, DType.F32, kept.rows(), kept.cols());
-      workspace.backend.cast(kept, single);
-      Tensor source = Residents.download(workspace.backend, copy, single);
-      host =
-          Tensor.allocate(
-              arena, DType.F32, bias ? rows.length : kept.rows(), bias ? 1 : kept.cols());
-      host.copyFrom(bias ? source.reshape(rows.length, 1) : source);
-    }
-    int count = rows.length / sizes.heads() / 2;
+    int h = sizes.headDim();
+    int width = rows.length / sizes.heads();
+    Tensor wide = workspace.doubles(weight);
+    Tensor source = bias ? wide.reshape(weight.cols(), 1) : wide;
+    Tensor target = workspace.matrix(rows.length, source.cols());
     for (int head = 0; head < sizes.heads(); head++) {
       int shared = head / sizes.group();
-      for (int t = 0; t < count; t++) {
-        double[] m = heads.get(shared).multiplier(head % sizes.group(), pairs.get(shared).get(t));
-        int first = head * 2 * count + t;
-        int second = first + count;
-        for (long column = 0; column < host.cols(); column++) {
-          double x = host.get(first, column);
-          double y = host.get(second, column);
-          host.set(first, column, m[0] * x - m[1] * y);
-          host.set(second, column, m[1] * x + m[0] * y);
+      try (Arena call = Arena.ofConfined()) {
+        Tensor chosen = Tensor.allocate(call, DType.F64, width, h);
+        for (int t = 0; t < width / 2; t++) {
+          int pair = pairs.get(shared).get(t);
+          double[] m = heads.get(shared).multiplier(width / 2, head % sizes.group(), pair);
+          int first = rows[head * width + t] - head * h;
+          int second = rows[head * width + width / 2 + t] - head * h;
+          chosen.set(t, first, m[0]);
+          chosen.set(t, second, -m[1]);
+          chosen.set(t + width / 2, first, m[1]);
+          chosen.set(t + width / 2, second, m[0]);
         }
+        backend.gemm(
+            false,
+            false,
+            1,
+            Residents.upload(backend, call, chosen),
+            source.rows((long) head * h, (head + 1L) * h),
+            0,
+            target.rows((long) head * width, (head + 1L) * width));
+        backend.sync();
       }
     }
-    return Residents.upload(workspace.backend, arena, bias ? host.reshape(1, rows.length) : host);
+    Tensor result =
+        backend.allocate(
+            arena, DType.F32, bias ? 1 : rows.length, bias ? rows.length : weight.cols());
+    backend.cast(bias ? target.reshape(1, rows.length) : target, result);
+    return result;
   }
 }

@@ -70,7 +70,7 @@ record NormedQk(QkNorm kind, LayerAttention attention, boolean published, double
       double lost = 0;
       double total = 0;
       for (PairElimination head : eliminations) {
-        pairs.add(head.reduceTo(rank / 2));
+        pairs.add(head.kept(rank / 2));
         lost += head.cost((sizes.headDim() - rank) / 2);
         total += head.energy();
       }
@@ -95,7 +95,7 @@ record NormedQk(QkNorm kind, LayerAttention attention, boolean published, double
       int head = i / rank;
       int kv = head / sizes.group();
       int pair = pairs.get(kv).get(i % rank % (rank / 2));
-      multipliers[i] = eliminations.get(kv).multiplier(head % sizes.group(), pair)[0];
+      multipliers[i] = eliminations.get(kv).multiplier(rank / 2, head % sizes.group(), pair)[0];
     }
     Map<Role, Tensor> result = new EnumMap<>(Role.class);
     weights.forEach((role, tensor) -> {

@@ -75,13 +75,22 @@ final class NystromMlp implements Decomposition {
     return IntStream.of(removed).skip(f - width).sorted().toArray();
   }
 
-  /// Squared change of the MLP's output, summed over tokens, when `width` units are kept.
-  double removalCost(
-      Workspace workspace, Map<Role, Tensor> weights, LayerStatistics statistics, int width) {
-    Tensor gram = statistics.mlpInner();
-    int removed = Math.toIntExact(gram.rows()) - width;
+  @Override
+  public double[] removalCosts(
+      Workspace workspace,
+      BlockSizes sizes,
+      Map<Role, Tensor> weights,
+      LayerStatistics statistics,
+      int... widths) {
+    if (rule != MlpRule.BRAIN_SURGEON) {
+      return Decomposition.super.removalCosts(workspace, sizes, weights, statistics, widths);
+    }
     workspace.reset();
-    return removed == 0 ? 0 : order(workspace, weights, gram).cost()[removed - 1];
+    double[] cost = order(workspace, weights, statistics.mlpInner()).cost();
+    int units = sizes.mlpWidth();
+    return IntStream.of(widths)
+        .mapToDouble(width -> width == units ? 0 : cost[units - width - 1])
+        .toArray();
   }
 
   private BrainSurgeon.Order order(Workspace workspace, Map<Role, Tensor> weights, Tensor gram) {

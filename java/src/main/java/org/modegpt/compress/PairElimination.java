@@ -2,6 +2,7 @@ package org.modegpt.compress;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /// Which rotary pairs of one key head to drop, and by what the rest is multiplied.
 ///
@@ -17,6 +18,10 @@ final class PairElimination {
   private final int pairs;
   private final List<double[][]> inverse = new ArrayList<>();
   private final List<double[]> multipliers = new ArrayList<>();
+
+  /// The multipliers of all query heads after 0, 1, … removals.
+  private final List<List<double[]>> stages = new ArrayList<>();
+
   private final boolean[] gone;
   private final List<Integer> order = new ArrayList<>();
   private final double[] cost;
@@ -42,6 +47,12 @@ final class PairElimination {
       multipliers.add(w);
     }
     this.energy = sum;
+    stages.add(multipliers.stream().map(double[]::clone).toList());
+    while (order.size() < pairs - 1) {
+      remove(cheapest());
+      stages.add(multipliers.stream().map(double[]::clone).toList());
+    }
+    inverse.clear();
   }
 
   private static double[][] regularised(double[][] g, double ridge) {
@@ -57,18 +68,10 @@ final class PairElimination {
     return result;
   }
 
-  /// Removes pairs until `keep` are left and returns those, ascending.
-  List<Integer> reduceTo(int keep) {
-    while (order.size() < pairs - keep) {
-      remove(cheapest());
-    }
-    List<Integer> kept = new ArrayList<>();
-    for (int p = 0; p < pairs; p++) {
-      if (!gone[p]) {
-        kept.add(p);
-      }
-    }
-    return kept;
+  /// The last `keep` pairs, ascending.
+  List<Integer> kept(int keep) {
+    List<Integer> gonePairs = order.subList(0, pairs - keep);
+    return IntStream.range(0, pairs).boxed().filter(p -> !gonePairs.contains(p)).toList();
   }
 
   /// The loss after `removed` pairs have left, summed over the query heads.
@@ -81,9 +84,9 @@ final class PairElimination {
     return energy;
   }
 
-  /// `a` and `b` of pair p for query head `head` of the group.
-  double[] multiplier(int head, int pair) {
-    double[] w = multipliers.get(head);
+  /// `a` and `b` of pair p for query head `head` of the group, when `keep` pairs are left.
+  double[] multiplier(int keep, int head, int pair) {
+    double[] w = stages.get(pairs - keep).get(head);
     return new double[] {w[pair], w[pair + pairs]};
   }
 

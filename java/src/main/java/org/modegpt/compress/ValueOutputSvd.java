@@ -2,10 +2,13 @@ package org.modegpt.compress;
 
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.DoubleStream;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.backend.Backend;
 import org.modegpt.calibrate.LayerStatistics;
@@ -61,22 +64,29 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
     double lost = 0;
     double total = 0;
     List<List<Double>> tails = new ArrayList<>();
+    List<Tensor> valueGrams = new ArrayList<>();
+    List<Tensor> outputGrams = new ArrayList<>();
     for (int kv = 0; kv < sizes.kvHeads(); kv++) {
-      Tensor v = head(value, kv, h);
-      Tensor valueGram =
+      valueGrams.add(
           emitted
               ? emittedGram(workspace, statistics.headOutput(), kv, sizes)
-              : workspace.product(v, false, head(weighted, kv, h), true);
+              : workspace.product(head(value, kv, h), false, head(weighted, kv, h), true));
       Tensor outputGram = workspace.zeros(h, h);
       for (int j = kv * group; j < (kv + 1) * group; j++) {
         Tensor o = block(output, j, h);
         backend.gemm(true, false, energy[j], o, o, 1, outputGram);
       }
-      Maps maps =
-          rule == ValueOutputRule.PUBLISHED && group > 1
-              ? published(workspace, valueGram, outputGram, rank)
-              : joint(workspace, valueGram, outputGram, rank);
-      backend.gemm(false, false, 1, maps.value, v, 0, head(newValue, kv, rank));
+      outputGrams.add(outputGram);
+    }
+    List<Maps> all =
+        rule == ValueOutputRule.PUBLISHED && group > 1
+            ? IntStream.range(0, sizes.kvHeads())
+                .mapToObj(kv -> published(workspace, valueGrams.get(kv), outputGrams.get(kv), rank))
+                .toList()
+            : joint(workspace, valueGrams, outputGrams, rank);
+    for (int kv = 0; kv < sizes.kvHeads(); kv++) {
+      Maps maps = all.get(kv);
+      backend.gemm(false, false, 1, maps.value, head(value, kv, h), 0, head(newValue, kv, rank));
       for (int j = kv * group; j < (kv + 1) * group; j++) {
         backend.gemm(
             false, true, 1, block(output, j, h), maps.output, 0, block(newOutput, j, rank));
@@ -96,6 +106,31 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
         new ModuleReport(
             Module.VALUE_OUTPUT, rank, h, ModuleReport.relative(lost, total), 0, tails);
     return new ModuleResult(result, List.of(), report);
+  }
+
+  /// The tail of the singular values below the smallest rank holds those of all.
+  @Override
+  public double[] removalCosts(
+      Workspace workspace,
+      BlockSizes sizes,
+      Map<Role, Tensor> weights,
+      LayerStatistics statistics,
+      int... ranks) {
+    int least = IntStream.of(ranks).min().orElse(sizes.headDim());
+    if ((rule == ValueOutputRule.PUBLISHED && sizes.group() > 1) || least == sizes.headDim()) {
+      return Decomposition.super.removalCosts(workspace, sizes, weights, statistics, ranks);
+    }
+    try (Arena arena = Arena.ofShared()) {
+      List<List<Double>> tails =
+          apply(workspace, arena, sizes, weights, statistics, least).report().tail();
+      return IntStream.of(ranks)
+          .mapToDouble(rank ->
+              tails.stream()
+                  .flatMap(tail -> tail.stream().skip(rank - least))
+                  .mapToDouble(s -> s * s)
+                  .sum())
+          .toArray();
+    }
   }
 
   /// `C_X W_v`, transposed.
@@ -133,21 +168,60 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
 
   /// The two maps that minimise `‖A^½ (I − valueᵀ output) B^½‖` for Gram matrices A and B.
   static Maps joint(Workspace workspace, Tensor valueGram, Tensor outputGram, int rank) {
+    return joint(workspace, List.of(valueGram), List.of(outputGram), rank).getFirst();
+  }
+
+  /// Of all heads, whose decompositions are computed together where their cores are square.
+  private static List<Maps> joint(
+      Workspace workspace, List<Tensor> valueGrams, List<Tensor> outputGrams, int rank) {
     Backend backend = workspace.backend;
-    GramFactor a = GramFactor.of(workspace, valueGram);
-    GramFactor b = GramFactor.of(workspace, outputGram);
-    Tensor core = workspace.product(a.factor(), true, b.factor(), false);
-    long k = Math.min(core.rows(), core.cols());
-    Tensor u = workspace.matrix(core.rows(), k);
-    Tensor s = workspace.matrix(1, k);
-    Tensor vt = workspace.matrix(k, core.cols());
-    backend.svd(core, u, s, vt);
-    double[] singular = Residents.doubles(backend, s);
-    int used = (int) Math.min(rank, k);
+    int heads = valueGrams.size();
+    long h = valueGrams.getFirst().rows();
+    List<GramFactor> a = valueGrams.stream().map(g -> GramFactor.of(workspace, g)).toList();
+    List<GramFactor> b = outputGrams.stream().map(g -> GramFactor.of(workspace, g)).toList();
+    List<Core> cores = new ArrayList<>();
+    if (Stream.concat(a.stream(), b.stream()).allMatch(f -> f.factor().cols() == h)) {
+      Tensor core = workspace.matrix(heads * h, h);
+      Tensor u = workspace.matrix(heads * h, h);
+      Tensor s = workspace.matrix(heads, h);
+      Tensor vt = workspace.matrix(heads * h, h);
+      for (int i = 0; i < heads; i++) {
+        Tensor one = head(core, i, (int) h);
+        backend.gemm(true, false, 1, a.get(i).factor(), b.get(i).factor(), 0, one);
+      }
+      backend.svdBatch(core, u, s, vt);
+      double[] singular = Residents.doubles(backend, s);
+      for (int i = 0; i < heads; i++) {
+        double[] own = Arrays.copyOfRange(singular, i * (int) h, (i + 1) * (int) h);
+        cores.add(new Core(head(u, i, (int) h), own, head(vt, i, (int) h)));
+      }
+    } else {
+      for (int i = 0; i < heads; i++) {
+        Tensor core = workspace.product(a.get(i).factor(), true, b.get(i).factor(), false);
+        long k = Math.min(core.rows(), core.cols());
+        Tensor u = workspace.matrix(core.rows(), k);
+        Tensor s = workspace.matrix(1, k);
+        Tensor vt = workspace.matrix(k, core.cols());
+        backend.svd(core, u, s, vt);
+        cores.add(new Core(u, Residents.doubles(backend, s), vt));
+      }
+    }
+    return IntStream.range(0, heads)
+        .mapToObj(i -> maps(workspace, a.get(i), b.get(i), cores.get(i), rank))
+        .toList();
+  }
+
+  /// `AᵀB = u diag(singular) vt`.
+  private record Core(Tensor u, double[] singular, Tensor vt) {}
+
+  private static Maps maps(Workspace workspace, GramFactor a, GramFactor b, Core core, int rank) {
+    double[] singular = core.singular;
+    int used = Math.min(rank, singular.length);
     Tensor scale =
-        workspace.scaling(rank, k, DoubleStream.of(singular).limit(used).map(Math::sqrt).toArray());
-    Tensor value = a.timesInverse(workspace.product(scale, false, u, true));
-    Tensor output = b.timesInverse(workspace.product(scale, false, vt, false));
+        workspace.scaling(
+            rank, singular.length, DoubleStream.of(singular).limit(used).map(Math::sqrt).toArray());
+    Tensor value = a.timesInverse(workspace.product(scale, false, core.u, true));
+    Tensor output = b.timesInverse(workspace.product(scale, false, core.vt, false));
     return new Maps(value, output, singular, energy(singular, rank), energy(singular, 0));
   }
 
@@ -161,10 +235,14 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
     backend.symmetricEigen(vectors, values);
     double[] ascending = Residents.doubles(backend, values);
     double lost = 0;
-    for (int i = 0; i < h - rank; i++) {
-      Tensor dropped = vectors.rows(i, i + 1L);
-      Tensor through = workspace.product(dropped, false, outputGram, false);
-      lost += Math.max(0, ascending[i]) * workspace.dot(through, dropped);
+    if (rank < h) {
+      Tensor dropped = vectors.rows(0, h - (long) rank);
+      double[] rows = Residents.doubles(backend, dropped);
+      double[] through =
+          Residents.doubles(backend, workspace.product(dropped, false, outputGram, false));
+      for (int i = 0; i < rows.length; i++) {
+        lost += Math.max(0, ascending[i / h]) * through[i] * rows[i];
+      }
     }
     Tensor kept = vectors.rows(h - rank, h);
     double[] singular = new double[h];

@@ -14,9 +14,9 @@ public final class Residents {
     return upload(backend, arena, Tensor.ofInts(arena, values));
   }
 
-  /// `host` itself on a back-end with unified memory, else a copy on the device.
+  /// A copy of `host` on the device; itself when it is there already or memory is unified.
   public static Tensor upload(Backend backend, Arena arena, Tensor host) {
-    if (backend.unifiedMemory()) {
+    if (backend.unifiedMemory() || host.onDevice()) {
       return host;
     }
     Tensor device = backend.allocate(arena, host.dtype(), host.rows(), host.cols());

@@ -2,9 +2,9 @@ package org.modegpt.model;
 
 import java.lang.foreign.Arena;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import org.modegpt.Progress;
 import org.modegpt.backend.Backend;
-import org.modegpt.model.Transformer.Residence;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
@@ -21,6 +21,7 @@ public final class StreamingPass implements AutoCloseable {
   private final Arena arena = Arena.ofShared();
   private final Tensor stream;
   private final BlockForward forward;
+  private @Nullable BlockLoader loader;
 
   /// @param tokens length of every sequence
   public StreamingPass(Backend backend, Transformer model, int sequences, int tokens) {
@@ -60,9 +61,11 @@ public final class StreamingPass implements AutoCloseable {
 
   /// Sends every sequence through block `layer`.
   public void block(int layer, LayerTap tap) {
-    try (Arena call = Arena.ofShared()) {
-      BlockWeights weights = model.block(backend, call, layer, Residence.F32);
-      block(weights, tap);
+    if (loader == null) {
+      loader = new BlockLoader(backend, model);
+    }
+    try (BlockLoader.Loaded block = loader.get(layer)) {
+      block(block.weights(), tap);
     }
   }
 
@@ -108,6 +111,9 @@ public final class StreamingPass implements AutoCloseable {
   @Override
   public void close() {
     backend.sync();
+    if (loader != null) {
+      loader.close();
+    }
     forward.close();
     arena.close();
   }
