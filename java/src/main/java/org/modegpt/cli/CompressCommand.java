@@ -184,12 +184,12 @@ final class CompressCommand implements Callable<Integer> {
       try (Statistics statistics =
           statisticsFile != null
               ? Statistics.open(statisticsFile)
-              : output.timed("calibration", () -> calibrated(model, backend, first))) {
+              : output.told("calibration", () -> calibrated(model, backend, first))) {
         file = statistics.path();
         Compressor compressor = new Compressor(model, backend);
         CompressionText text = calibration.text(model, base);
         List<RankPlan> plans =
-            output.timed("allocation", () -> plans(compressor, text, statistics, base, asked));
+            output.told("allocation", () -> plans(compressor, text, statistics, base, asked));
         for (int i = 0; i < plans.size(); i++) {
           Recipe recipe = withSize(base, asked.get(i));
           if (i > 0 && recording != null) {
@@ -199,7 +199,7 @@ final class CompressCommand implements Callable<Integer> {
           RankPlan plan = plans.get(i);
           Compressor.Output written = new Compressor.Output(out, type, shard, overwrite);
           CompressionReport report =
-              output.timed(
+              output.told(
                   "decomposition",
                   () -> compressor.run(statistics, recipe, plan, text, written, output.progress()));
           comparison.add(out, report, noEvaluation);

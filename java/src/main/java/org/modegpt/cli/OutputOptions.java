@@ -71,14 +71,6 @@ final class OutputOptions {
     }
   }
 
-  /// Runs a phase of a command; with --verbose its time is told.
-  <T> T timed(String phase, Supplier<T> action) {
-    long start = System.nanoTime();
-    T result = action.get();
-    detail("%s: %.1f s".formatted(phase, (System.nanoTime() - start) / 1e9));
-    return result;
-  }
-
   /// From now on progress and results also go to the record of this run.
   void recordIn(Run recorded) {
     run = recorded;
@@ -86,6 +78,14 @@ final class OutputOptions {
 
   @Nullable Run run() {
     return run;
+  }
+
+  /// Does `work`, and with --verbose tells how long it took.
+  <T> T told(String phase, Supplier<T> work) {
+    long start = System.nanoTime();
+    T result = work.get();
+    detail("%s: %.1f s".formatted(phase, (System.nanoTime() - start) / 1e9));
+    return result;
   }
 
   /// Does `work` as a phase of the recorded run, for what tells no progress of its own.
