@@ -5,7 +5,8 @@
     V/bin/python tools/make_families.py
 
 Each folder is a Hugging Face checkpoint as `transformers` saves it, and `golden.safetensors`: token ids, the logits of all positions in
-float32, and the residual stream before every layer. Weights are random and none of them neutral: norms differ from one, biases from
+float32, the residual stream before every layer, and per layer the column sums of squares of the inputs of attention and of the down
+projection. Weights are random and none of them neutral: norms differ from one, biases from
 zero. Sequences are longer than the sliding windows.
 """
 
@@ -77,12 +78,31 @@ def model(class_name, settings):
     return network
 
 
+ATTENTION_INPUTS = ("q_proj", "qkv_proj", "attn.c_attn", "query_key_value")
+MLP_INNERS = ("down_proj", "fc2", "mlp.c_proj", "dense_4h_to_h")
+
+
 def golden(network):
     ids = (torch.arange(TOKENS) * 37 + 11) % VOCABULARY
+    energies = {"attention_energy": [], "mlp_energy": []}
+
+    def collect(key):
+        return lambda module, inputs: energies[key].append(inputs[0].double().flatten(0, -2).pow(2).sum(0))
+
+    for name, module in network.named_modules():
+        if name.endswith(ATTENTION_INPUTS):
+            module.register_forward_pre_hook(collect("attention_energy"))
+        elif name.endswith(MLP_INNERS):
+            module.register_forward_pre_hook(collect("mlp_energy"))
     with torch.inference_mode():
         out = network(ids[None], output_hidden_states=True)
     hidden = torch.stack([h[0] for h in out.hidden_states[:-1]])
-    return {"ids": ids.to(torch.int32), "logits": out.logits[0].float().contiguous(), "hidden": hidden.flatten(1).contiguous()}
+    return {
+        "ids": ids.to(torch.int32),
+        "logits": out.logits[0].float().contiguous(),
+        "hidden": hidden.flatten(1).contiguous(),
+        **{key: torch.stack(values) for key, values in energies.items()},
+    }
 
 
 def main():

@@ -33,8 +33,12 @@ NAMES = {
 QUANTISED = {
     "qwen2-q4_k_m": ("qwen2-window", dict(WIDE, use_sliding_window=False), "Q4_K_M"),
     "qwen2-narrow-q4_k_m": ("qwen2-window", dict(use_sliding_window=False, hidden_size=96, intermediate_size=128), "Q4_K_M"),
+    "qwen2-q2_k": ("qwen2-window", dict(WIDE, use_sliding_window=False), "Q2_K"),
+    "qwen2-iq4_xs": ("qwen2-window", dict(WIDE, use_sliding_window=False), "IQ4_XS"),
+    "qwen2-narrow-q3_k_m": ("qwen2-window", dict(use_sliding_window=False, hidden_size=96, intermediate_size=128), "Q3_K_M"),
     "gemma3-q4_k_m": ("gemma3", dict(WIDE, query_pre_attn_scalar=64, layer_types=["sliding_attention"]), "Q4_K_M"),
 }
+DECODED = ("Q2_K", "Q3_K", "IQ4_NL", "IQ4_XS")  # types that the engine reads as float16
 SENTENCE_PIECE = ("llama", "mistral", "gemma", "gemma2", "gemma3", "phi3")
 
 
@@ -109,6 +113,9 @@ def dequantise(model, path):
     """Puts the weights of a quantised file into the model; for families whose rows keep their order."""
     reader = gguf.GGUFReader(path)
     values = {t.name: torch.from_numpy(gguf.quants.dequantize(t.data, t.tensor_type).copy()) for t in reader.tensors}
+    for t in reader.tensors:
+        if t.tensor_type.name in DECODED:
+            values[t.name] = values[t.name].half().float()
     architecture = reader.fields["general.architecture"].contents()
     arch = next(k for k, v in gguf.MODEL_ARCH_NAMES.items() if v == architecture)
     names = gguf.get_tensor_name_map(arch, model.config.num_hidden_layers)

@@ -24,7 +24,7 @@ final class GgufFile implements AutoCloseable {
   private final SequencedMap<String, Entry> tensors = new LinkedHashMap<>();
 
   /// @param info shape with the outermost dimension first, unlike the file
-  record Entry(TensorInfo info, DType dtype, long offset) {}
+  record Entry(TensorInfo info, GgufType type, long offset) {}
 
   static GgufFile open(Path path) {
     MappedFile file = new MappedFile(path);
@@ -90,17 +90,16 @@ final class GgufFile implements AutoCloseable {
     int typeId = in.int32(name);
     long offset = in.int64(name);
     GgufType type = GgufType.byId(typeId);
-    DType dtype = type == null ? null : type.dtype();
-    if (type == null || dtype == null) {
+    if (type == null || !type.readable()) {
       throw error(
-          "tensor '%s' has the type %s, which is not supported; use a file in F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q5_1, Q5_0, Q4_1 or Q4_0"
+          "tensor '%s' has the type %s, which is not supported; use a file in F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q3_K, Q2_K, IQ4_XS, IQ4_NL, Q5_1, Q5_0, Q4_1 or Q4_0"
               .formatted(name, type == null ? "number " + typeId : type));
     }
     return new Entry(
-        new TensorInfo(name, type.name(), shape, bytes(name, dtype, shape)), dtype, offset);
+        new TensorInfo(name, type.name(), shape, bytes(name, type, shape)), type, offset);
   }
 
-  private long bytes(String name, DType dtype, List<Long> shape) {
+  private long bytes(String name, GgufType type, List<Long> shape) {
     try {
       long elements = 1;
       for (long n : shape) {
@@ -109,12 +108,13 @@ final class GgufFile implements AutoCloseable {
         }
         elements = Math.multiplyExact(elements, n);
       }
-      if (dtype.quantised() && (shape.isEmpty() || shape.getLast() % dtype.blockLength() != 0)) {
+      int length = type.blockLength();
+      if (length > 1 && (shape.isEmpty() || shape.getLast() % length != 0)) {
         throw error(
             "tensor '%s' has rows of %s elements, not whole %s blocks: the file is damaged"
-                .formatted(name, shape.isEmpty() ? 1 : shape.getLast(), dtype));
+                .formatted(name, shape.isEmpty() ? 1 : shape.getLast(), type));
       }
-      return dtype.bytes(elements);
+      return Math.multiplyExact(elements / length, type.blockBytes());
     } catch (ArithmeticException e) {
       throw new UserException(
           "%s: tensor '%s' has the impossible shape %s: the file is damaged"
@@ -154,11 +154,18 @@ final class GgufFile implements AutoCloseable {
     return tensors;
   }
 
-  /// A view of a tensor of this file.
+  /// The stored bytes of a tensor.
+  MemorySegment stored(Entry entry) {
+    return data.asSlice(entry.offset(), entry.info().bytes());
+  }
+
+  /// A tensor of a type that kernels know, as a view of this file.
   Tensor view(Entry entry) {
-    TensorInfo info = entry.info();
-    return Tensor.host(
-        entry.dtype(), info.rows(), info.cols(), data.asSlice(entry.offset(), info.bytes()));
+    DType dtype = entry.type().dtype();
+    if (dtype == null) {
+      throw new IllegalArgumentException(entry.info().name() + " is " + entry.type());
+    }
+    return Tensor.host(dtype, entry.info().rows(), entry.info().cols(), stored(entry));
   }
 
   // ---- metadata by type; a wrong type is an error, an absent key is null or the default

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.SequencedSet;
+import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -102,17 +103,26 @@ final class GgufModel implements TensorSource {
 
     @Override
     public TensorInfo info(String name) {
-      return entry(name).info();
+      GgufFile.Entry entry = entry(name);
+      return entry.type().dtype() == null
+          ? TensorInfo.of(name, DType.F16, entry.info().shape())
+          : entry.info();
     }
 
     @Override
     public Tensor get(String name, Arena arena) {
-      return file.view(entry(name));
+      GgufFile.Entry entry = entry(name);
+      if (entry.type().dtype() != null) {
+        return file.view(entry);
+      }
+      Tensor decoded = Tensor.allocate(arena, DType.F16, entry.info().rows(), entry.info().cols());
+      GgufBlocks.decode(entry.type(), file.stored(entry), decoded.data());
+      return decoded;
     }
 
     @Override
     public MemorySegment stored(String name) {
-      return file.view(entry(name)).asBytes();
+      return file.stored(entry(name));
     }
 
     private GgufFile.Entry entry(String name) {

@@ -2,6 +2,7 @@ package org.modegpt.model;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.lang.foreign.Arena;
 import java.util.Arrays;
@@ -14,8 +15,11 @@ import org.modegpt.TestData;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
 import org.modegpt.backend.Backends;
+import org.modegpt.calibrate.LayerStatistics;
+import org.modegpt.calibrate.StatisticsTap;
 import org.modegpt.io.SafetensorsFile;
 import org.modegpt.model.Transformer.Residence;
+import org.modegpt.tensor.Tensor;
 import tools.jackson.databind.json.JsonMapper;
 
 /// A tiny random model of every family against the logits and residual streams of `transformers`.
@@ -71,6 +75,44 @@ class FamilyTest {
           from = end;
         }
       }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("families")
+  void statistics(String name) {
+    try (Golden golden = new Golden(name);
+        StreamingPass pass =
+            new StreamingPass(golden.backend, golden.model, 1, golden.ids.length)) {
+      pass.embed(List.of(golden.ids));
+      for (int layer = 0; layer < golden.model.config().layers(); layer++) {
+        ModelConfig config = golden.model.config();
+        LayerStatistics sums = LayerStatistics.zeros(golden.backend, golden.arena, config, layer);
+        try (StatisticsTap tap =
+            new StatisticsTap(
+                golden.backend,
+                config,
+                config.shapes().get(layer),
+                1,
+                golden.ids.length,
+                sums,
+                (_, _) -> {})) {
+          pass.block(layer, tap);
+        }
+        assertDiagonal(
+            name, sums.attentionInput(), golden.file.get("attention_energy", golden.arena), layer);
+        assertDiagonal(name, sums.mlpInner(), golden.file.get("mlp_energy", golden.arena), layer);
+        assertThat(sums.tokens()).isEqualTo(golden.ids.length);
+      }
+    }
+  }
+
+  private static void assertDiagonal(String name, Tensor gram, Tensor energies, int layer) {
+    for (int i = 0; i < gram.rows(); i++) {
+      double expected = energies.get(layer, i);
+      assertThat(gram.get(i, i))
+          .as("%s layer %d column %d", name, layer, i)
+          .isCloseTo(expected, within(1e-6 + 1e-5 * expected));
     }
   }
 
