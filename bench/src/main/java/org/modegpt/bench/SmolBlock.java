@@ -19,6 +19,7 @@ import org.modegpt.compress.Recipe;
 import org.modegpt.model.BlockForward;
 import org.modegpt.model.BlockTap;
 import org.modegpt.model.BlockWeights;
+import org.modegpt.model.Design;
 import org.modegpt.model.LayerShape;
 import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Role;
@@ -65,16 +66,15 @@ final class SmolBlock implements AutoCloseable {
             WIDTH,
             49152,
             8192,
-            1e-5f,
-            Activation.SILU,
-            new Rope(1e5, "default", frequencies),
+            Design.llama(1e-5f, (float) (1 / Math.sqrt(HEAD)), Activation.SILU),
+            List.of(new Rope(1e5, "default", frequencies, 1, Integer.MAX_VALUE)),
             true,
             List.of(shape),
             false);
     Random random = new Random(3);
     Map<Role, Tensor> tensors = new EnumMap<>(Role.class);
     for (Role role : Role.values()) {
-      if (!role.bias()) {
+      if (role.compressible() || config.design().norms().contains(role)) {
         tensors.put(
             role,
             random(
@@ -95,8 +95,8 @@ final class SmolBlock implements AutoCloseable {
     input = random(random, tokens, HIDDEN, 1);
     stream = Tensor.allocate(arena, DType.F32, tokens, HIDDEN);
     positions = Tensor.ofInts(arena, IntStream.range(0, tokens).toArray());
-    sums = LayerStatistics.zeros(backend, arena, config);
-    tap = new StatisticsTap(backend, config, 1, tokens, sums, (done, total) -> {});
+    sums = LayerStatistics.zeros(backend, arena, config, 0);
+    tap = new StatisticsTap(backend, config, shape, 1, tokens, sums, (done, total) -> {});
     wide = Tensor.allocate(arena, DType.F32, tokens, WIDTH);
     output = Tensor.allocate(arena, DType.F32, tokens, WIDTH);
     square = Tensor.allocate(arena, DType.F32, WIDTH, WIDTH);
