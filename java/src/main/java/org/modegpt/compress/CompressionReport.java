@@ -1,6 +1,9 @@
 package org.modegpt.compress;
 
+import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /// What a compression run did, written as `report.json` next to the model.
 ///
@@ -13,6 +16,8 @@ import java.util.List;
 /// @param parametersBefore of the whole model, tied weights once
 /// @param bytesBefore of the stored tensors
 /// @param seconds of decomposing and writing
+/// @param divergence of the model from the original on the probe text as the plan was made, in nats
+///   per token; null when the recipe does not measure it
 public record CompressionReport(
     String model,
     String recipe,
@@ -25,19 +30,46 @@ public record CompressionReport(
     long bytesBefore,
     long bytesAfter,
     double seconds,
+    @Nullable Double divergence,
     List<Layer> layers) {
 
   /// One block: its ranks, the share of its matrix parameters that is kept, its block influence,
   /// and the cost per module.
+  ///
+  /// @param predicted what the removal curves expect each module's share to cost; null without
   public record Layer(
       int layer,
       LayerRanks ranks,
       double kept,
       double blockInfluence,
+      RankPlan.@Nullable ModuleCosts predicted,
       List<ModuleReport> modules) {}
 
   public CompressionReport {
     layers = List.copyOf(layers);
+  }
+
+  /// One module of one layer and its part in all predicted costs.
+  public record Cost(int layer, Module module, double share) {}
+
+  /// The modules that are predicted to cost most, in that order; empty without predictions.
+  public List<Cost> costliest(int count) {
+    List<Cost> costs = new ArrayList<>();
+    double total = 0;
+    for (Layer layer : layers) {
+      if (layer.predicted != null) {
+        for (Module module : Module.values()) {
+          costs.add(new Cost(layer.layer, module, layer.predicted.of(module)));
+          total += layer.predicted.of(module);
+        }
+      }
+    }
+    double sum = total > 0 ? total : 1;
+    return costs.stream()
+        .sorted(Comparator.comparingDouble((Cost c) -> -c.share))
+        .limit(count)
+        .map(c -> new Cost(c.layer, c.module, c.share / sum))
+        .toList();
   }
 
   public String toJson() {

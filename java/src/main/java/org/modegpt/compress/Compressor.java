@@ -165,7 +165,13 @@ public final class Compressor {
           kept.add(new CompactConfig.Layer(block.shape(), block.weights().keySet()));
           double share = (double) sizes.parameters(ranks) / sizes.parameters();
           layers.add(
-              new CompressionReport.Layer(layer, ranks, share, influence[layer], block.reports()));
+              new CompressionReport.Layer(
+                  layer,
+                  ranks,
+                  share,
+                  influence[layer],
+                  plan.costs() == null ? null : plan.costs().get(layer),
+                  block.reports()));
         }
       }
       copyOthers(weights, output);
@@ -185,6 +191,7 @@ public final class Compressor {
                   .sum(),
               tensors.stream().mapToLong(TensorInfo::bytes).sum(),
               (System.nanoTime() - start) / 1e9,
+              plan.divergence(),
               layers);
       writer.write(
           "config.json",

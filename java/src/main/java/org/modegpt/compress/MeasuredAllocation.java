@@ -8,6 +8,9 @@ import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.Progress;
 import org.modegpt.backend.Backend;
@@ -32,13 +35,22 @@ import org.modegpt.tensor.Tensor;
 /// share with the rest compressed, and solves again within that range. Of all plans whose
 /// divergence was measured the best is taken. Everything is deterministic.
 final class MeasuredAllocation implements AutoCloseable {
-  private static final double LEVEL = 0.3;
+  /// Shares of each module that the first round removes alone.
+  private static final double[] DIVERGENCE_LEVELS = {0.3};
+
+  /// Residual noise is cheap: a variant's own block is all that runs.
+  private static final double[] NOISE_LEVELS = {0.15, 0.3, 0.5, 0.7};
+
   private static final double[] SHAPE_LEVELS = {0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};
 
   /// Range around a module's share, by round; the last value serves all later rounds.
   private static final double[] STEPS = {0.12, 0.08, 0.05};
 
   private static final double MOST = 0.92;
+
+  /// Weight of a later round's own measurements against the curves of the first: single differences
+  /// on little text are noisy.
+  private static final double TRUST = 0.5;
 
   private final Transformer model;
   private final Backend backend;
@@ -159,14 +171,18 @@ final class MeasuredAllocation implements AutoCloseable {
   // ---- first round
 
   private List<RemovalCurve> measureAlone(Progress progress) {
+    boolean noise = recipe.allocation() == AllocationRule.RESIDUAL_NOISE;
+    double[] levels = noise ? NOISE_LEVELS : DIVERGENCE_LEVELS;
     List<Variant> variants = new ArrayList<>();
     for (int layer = 0; layer < layers(); layer++) {
       for (Module module : Module.values()) {
-        variants.add(variant(layer, null, module, rank(module, LEVEL)));
+        for (double level : levels) {
+          variants.add(variant(layer, null, module, rank(module, level)));
+        }
       }
     }
     double[] costs =
-        recipe.allocation() == AllocationRule.RESIDUAL_NOISE
+        noise
             ? probe.noise(this::dense, variants, progress)
             : probe.measure(this::dense, variants, progress).variants();
     List<RemovalCurve> alone = new ArrayList<>();
@@ -176,80 +192,116 @@ final class MeasuredAllocation implements AutoCloseable {
         Map<Role, Tensor> weights = weights(dense(layer, arena));
         LayerStatistics sums = sums(layer);
         for (Module module : Module.values()) {
-          alone.add(curve(layer, weights, sums, module, costs[alone.size()]));
+          Map<Integer, Double> measured = new TreeMap<>();
+          for (int i = 0; i < levels.length; i++) {
+            measured.put(rank(module, levels[i]), costs[alone.size() * levels.length + i]);
+          }
+          alone.add(curve(layer, weights, sums, module, measured));
         }
       }
     }
     return alone;
   }
 
+  /// The curve through the measured costs by rank; between and beyond them it has the shape of the
+  /// local error.
   private RemovalCurve curve(
-      int layer, Map<Role, Tensor> weights, LayerStatistics sums, Module module, double measured) {
-    List<Integer> ranks = new ArrayList<>();
+      int layer,
+      Map<Role, Tensor> weights,
+      LayerStatistics sums,
+      Module module,
+      Map<Integer, Double> measured) {
+    TreeSet<Integer> ranks = new TreeSet<>(measured.keySet());
     for (double level : SHAPE_LEVELS) {
-      int rank = rank(module, level);
-      if (rank < sizes.fullRank(module) && !ranks.contains(rank)) {
-        ranks.add(rank);
-      }
+      ranks.add(rank(module, level));
     }
-    int at = ranks.indexOf(rank(module, LEVEL));
-    double[] local =
-        blocks.localErrors(
-            layer, weights, sums, module, ranks.stream().mapToInt(Integer::intValue).toArray());
+    ranks.remove(sizes.fullRank(module));
+    int[] descending = ranks.descendingSet().stream().mapToInt(Integer::intValue).toArray();
+    double[] errors = blocks.localErrors(layer, weights, sums, module, descending);
+    Map<Integer, Double> local = new TreeMap<>();
+    for (int i = 0; i < errors.length; i++) {
+      local.put(descending[i], errors[i]);
+    }
     List<RemovalCurve.Point> points = new ArrayList<>(List.of(new RemovalCurve.Point(0, 0)));
-    for (int i = 0; i < local.length; i++) {
-      double removed = removed(module, ranks.get(i));
+    for (int rank : descending) {
+      int anchor = nearest(measured.keySet(), rank);
+      double removed = removed(module, rank);
+      double error = local.getOrDefault(anchor, 0.0);
       double shape =
-          local[at] > 0
-              ? local[i] / local[at]
-              : Math.pow(removed / removed(module, ranks.get(at)), 2);
-      points.add(new RemovalCurve.Point(removed, measured * shape));
+          error > 0 ? local.get(rank) / error : Math.pow(removed / removed(module, anchor), 2);
+      points.add(new RemovalCurve.Point(removed, measured.get(anchor) * shape));
     }
     return new RemovalCurve(parameters(module), points);
   }
 
+  private static int nearest(Set<Integer> ranks, int rank) {
+    return ranks.stream().min(Comparator.comparingInt(r -> Math.abs(r - rank))).orElseThrow();
+  }
+
   // ---- later rounds
+
+  /// A module a step away from its share in the plan.
+  ///
+  /// @param curve index of the module among all
+  private record Neighbour(int curve, double own, double removed) {}
 
   /// Measures every module a step below and above its rank in `plan`; returns the plan's own
   /// divergence.
   private double measureAround(
       RankPlan plan, double step, List<RemovalCurve> result, Progress progress) {
     List<Variant> variants = new ArrayList<>();
-    List<List<Integer>> ranks = new ArrayList<>();
+    List<Neighbour> neighbours = new ArrayList<>();
+    List<List<RemovalCurve.Point>> points = new ArrayList<>();
     for (int layer = 0; layer < layers(); layer++) {
+      LayerRanks ranks = plan.layers().get(layer);
       for (Module module : Module.values()) {
-        int own = plan.layers().get(layer).of(module);
-        List<Integer> measured = new ArrayList<>();
-        for (double removed : new double[] {-step, step}) {
-          int rank = rank(module, Math.min(MOST, removed(module, own) + removed));
-          if (rank != own) {
-            measured.add(rank);
-            variants.add(variant(layer, plan.layers().get(layer), module, rank));
+        double own = removed(module, ranks.of(module));
+        for (double change : new double[] {-step, step}) {
+          int rank = rank(module, Math.min(MOST, own + change));
+          if (rank != ranks.of(module)) {
+            variants.add(variant(layer, ranks, module, rank));
+            neighbours.add(new Neighbour(points.size(), own, removed(module, rank)));
           }
         }
-        ranks.add(measured);
+        points.add(new ArrayList<>(List.of(new RemovalCurve.Point(own, 0))));
       }
     }
-    DivergenceProbe.Result divergence = probe.measure(compressed(plan), variants, progress);
-    int next = 0;
-    int index = 0;
-    for (int layer = 0; layer < layers(); layer++) {
-      for (Module module : Module.values()) {
-        double own = removed(module, plan.layers().get(layer).of(module));
-        List<RemovalCurve.Point> points = new ArrayList<>();
-        points.add(new RemovalCurve.Point(own, 0));
-        for (int rank : ranks.get(index++)) {
-          double removed = removed(module, rank);
-          double change = divergence.variants()[next++] - divergence.base();
-          // Noise must not make removing more look like a gain, nor keeping more like a loss.
-          double cost = removed < own ? Math.min(0, change) : Math.max(0, change);
-          points.add(new RemovalCurve.Point(removed, cost));
-        }
-        points.sort(Comparator.comparingDouble(RemovalCurve.Point::removed));
-        result.add(new RemovalCurve(parameters(module), points));
+    DivergenceProbe.Result measured = probe.measure(compressed(plan), variants, progress);
+    double scale = scale(neighbours, measured);
+    for (int i = 0; i < neighbours.size(); i++) {
+      Neighbour n = neighbours.get(i);
+      double expected = scale * expected(n);
+      double change = measured.variants()[i] - measured.base();
+      double blend = Double.isFinite(change) ? TRUST * change + (1 - TRUST) * expected : expected;
+      // Noise must not make removing more look like a gain, nor keeping more like a loss.
+      double cost = n.removed < n.own ? Math.min(0, blend) : Math.max(0, blend);
+      points.get(n.curve).add(new RemovalCurve.Point(n.removed, cost));
+    }
+    for (int i = 0; i < points.size(); i++) {
+      points.get(i).sort(Comparator.comparingDouble(RemovalCurve.Point::removed));
+      result.add(new RemovalCurve(curves.get(i).parameters(), points.get(i)));
+    }
+    return measured.base();
+  }
+
+  /// What the curves of the first round say of a step.
+  private double expected(Neighbour n) {
+    RemovalCurve curve = curves.get(n.curve);
+    return curve.cost(n.removed) - curve.cost(n.own);
+  }
+
+  /// Brings the first round's curves to the size of the changes measured now.
+  private double scale(List<Neighbour> neighbours, DivergenceProbe.Result measured) {
+    double seen = 0;
+    double expected = 0;
+    for (int i = 0; i < neighbours.size(); i++) {
+      double change = Math.abs(measured.variants()[i] - measured.base());
+      if (Double.isFinite(change)) {
+        seen += change;
+        expected += Math.abs(expected(neighbours.get(i)));
       }
     }
-    return divergence.base();
+    return expected > 0 ? seen / expected : 0;
   }
 
   private double divergence(RankPlan plan, Progress progress) {

@@ -1,7 +1,9 @@
 package org.modegpt.compress;
 
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.stream.Collectors;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.io.ModelDirectory;
 
@@ -65,6 +67,21 @@ final class ModelCard {
               ranks.voRank(),
               ranks.mlpWidth(),
               100 * layer.kept()));
+    }
+    List<CompressionReport.Cost> costliest = report.costliest(5);
+    if (!costliest.isEmpty()) {
+      card.append("\nPredicted to cost most: ");
+      card.append(
+          costliest.stream()
+              .map(c ->
+                  String.format(
+                      Locale.ROOT,
+                      "%s of layer %d (%.0f %% of all)",
+                      c.module().label(),
+                      c.layer(),
+                      100 * c.share()))
+              .collect(Collectors.joining(", ")));
+      card.append(".\n");
     }
     return card.toString();
   }

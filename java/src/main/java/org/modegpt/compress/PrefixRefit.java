@@ -26,13 +26,20 @@ import org.modegpt.tensor.Tensor;
 /// With Z̃ the inputs of the matrix on x̃ (head outputs or MLP inner activations) and `a` what the
 /// dense module adds to x, the new matrix is the ridge least-squares solution
 ///
-///     W' = (Z̃ᵀZ̃ + λI)⁻¹ (Z̃ᵀ(a + α (x − x̃)) + λ W),   λ relative to the mean of diag(Z̃ᵀZ̃)
+///     W' = (Z̃ᵀZ̃ + λI)⁻¹ (Z̃ᵀ(a + α (x − x̃)) + λ W)
 ///
 /// of giving what the dense module gives and making good the share α of the drift of the stream.
-/// The ridge pulls towards the decomposition's own W. Where a norm follows the matrix, α is 0. Blocks
+/// The ridge pulls towards the decomposition's own W; λ is the one that serves sequences held back
+/// best, and where none does, W stays. Where a norm follows the matrix, α is 0. Blocks
 /// whose MLP reads the stream before attention are not refitted. Memory: three residual streams of all
 /// sequences, one dense and one compressed block.
 final class PrefixRefit implements AutoCloseable {
+  /// One chunk of sequences in so many is held back for the choice of the ridge.
+  private static final int HELD_BACK = 4;
+
+  /// λ, relative to the mean of diag(Z̃ᵀZ̃).
+  private static final double[] RIDGES = {0.01, 0.1, 1, 10};
+
   private final Transformer model;
   private final Backend backend;
   private final Recipe.Refit settings;
@@ -43,6 +50,9 @@ final class PrefixRefit implements AutoCloseable {
   private final Arena arena = Arena.ofShared();
   private final int sequences;
   private final int tokens;
+
+  /// Sequences that pass together: few enough that some chunks can be held back.
+  private final int batch;
 
   /// The dense stream between attention and MLP.
   private final Tensor middle;
@@ -68,15 +78,16 @@ final class PrefixRefit implements AutoCloseable {
     this.sequences = used.size();
     this.tokens = used.getFirst().length;
     this.dense = new StreamingPass(backend, model, sequences, tokens);
+    this.batch = Math.clamp(sequences / HELD_BACK, 1, dense.batch());
     this.shrunk = new StreamingPass(backend, model, sequences, tokens);
     this.forward = new BlockForward(backend, model.config());
     this.workspace = new Workspace(backend);
     long d = model.config().hiddenSize();
-    long rows = (long) dense.batch() * tokens;
+    long rows = (long) batch * tokens;
     this.middle = backend.allocate(arena, DType.F32, (long) sequences * tokens, d);
     this.wanted = backend.allocate(arena, DType.F32, rows, d);
     this.copy = backend.allocate(arena, DType.F32, rows, d);
-    this.positions = Residents.positions(backend, arena, 0, tokens, dense.batch());
+    this.positions = Residents.positions(backend, arena, 0, tokens, batch);
     dense.embed(used);
     shrunk.embed(used);
   }
@@ -130,7 +141,11 @@ final class PrefixRefit implements AutoCloseable {
         }
         Tensor stream = copy.rows(0, x.rows());
         backend.copy(drifted, stream);
-        half.run(decomposed, stream, to - from, sums.tap(goal));
+        half.run(
+            decomposed,
+            stream,
+            to - from,
+            sums.tap(goal, from / batch % HELD_BACK == HELD_BACK - 1));
       });
       Map<Role, Tensor> weights = new EnumMap<>(block.weights());
       weights.put(role, sums.solve(owner));
@@ -171,9 +186,9 @@ final class PrefixRefit implements AutoCloseable {
   }
 
   private void each(Chunk chunk) {
-    for (int from = 0; from < sequences; from += dense.batch()) {
+    for (int from = 0; from < sequences; from += batch) {
       Progress.checkCancelled();
-      chunk.sequences(from, Math.min(sequences, from + dense.batch()));
+      chunk.sequences(from, Math.min(sequences, from + batch));
     }
   }
 
@@ -181,20 +196,25 @@ final class PrefixRefit implements AutoCloseable {
     return stream.rows((long) from * tokens, (long) to * tokens);
   }
 
-  /// Normal equations of one matrix, F64.
+  /// Normal equations of one matrix, F64, of the sequences fitted on and of those held back.
   private final class Sums {
     private final Tensor matrix;
     private final Tensor gram;
     private final Tensor cross;
+    private final Tensor heldGram;
+    private final Tensor heldCross;
 
     /// @param matrix `[d, n]`
     Sums(Arena call, Tensor matrix) {
+      long n = matrix.cols();
       this.matrix = matrix;
-      this.gram = Residents.zeros(backend, call, matrix.cols(), matrix.cols());
-      this.cross = Residents.zeros(backend, call, matrix.rows(), matrix.cols());
+      this.gram = Residents.zeros(backend, call, n, n);
+      this.cross = Residents.zeros(backend, call, matrix.rows(), n);
+      this.heldGram = Residents.zeros(backend, call, n, n);
+      this.heldCross = Residents.zeros(backend, call, matrix.rows(), n);
     }
 
-    BlockTap tap(Tensor goal) {
+    BlockTap tap(Tensor goal, boolean heldBack) {
       return new BlockTap() {
         @Override
         public void headOutputs(Tensor z) {
@@ -207,32 +227,58 @@ final class PrefixRefit implements AutoCloseable {
         }
 
         private void add(Tensor inputs) {
-          backend.gram(inputs, gram);
-          backend.crossGram(goal, inputs, cross);
+          backend.gram(inputs, heldBack ? heldGram : gram);
+          backend.crossGram(goal, inputs, heldBack ? heldCross : cross);
         }
       };
     }
 
-    /// The new matrix, F32.
+    /// The new matrix, F32: with the ridge that serves the sequences held back best, fitted on all;
+    /// the matrix as it was when no fit serves them.
     Tensor solve(Arena owner) {
       workspace.reset();
-      double mean = DoubleStream.of(workspace.diagonal(gram)).average().orElseThrow();
-      float ridge = (float) (settings.ridge() * mean);
-      Tensor solution = workspace.doubles(matrix);
-      if (mean > 0) {
-        Tensor present = solution;
-        solution = workspace.copy(cross);
-        backend.add(ridge, present, solution);
-        workspace.addToDiagonal(gram, ridge);
-        if (backend.cholesky(gram) != 0) {
-          throw new UserException("a refit is singular; use a larger refit.ridge");
+      Tensor present = workspace.doubles(matrix);
+      Tensor held = workspace.matrix(gram.rows(), gram.cols());
+      workspace.mirror(heldGram, held);
+      double chosen = 0;
+      double least = loss(present, held);
+      for (double ridge : RIDGES) {
+        double loss = loss(fit(present, gram, cross, ridge), held);
+        if (loss < least) {
+          least = loss;
+          chosen = ridge;
         }
-        backend.triangularSolve(gram, false, true, solution);
-        backend.triangularSolve(gram, false, false, solution);
+      }
+      Tensor solution = present;
+      if (chosen > 0) {
+        backend.add(1, heldGram, gram);
+        backend.add(1, heldCross, cross);
+        solution = fit(present, gram, cross, chosen);
       }
       Tensor single = backend.allocate(owner, DType.F32, matrix.rows(), matrix.cols());
       backend.cast(solution, single);
       return single;
+    }
+
+    /// `‖Z̃ Wᵀ − goal‖²` on the sequences held back, but for `‖goal‖²`.
+    private double loss(Tensor w, Tensor held) {
+      Tensor through = workspace.product(w, false, held, false);
+      return workspace.dot(through, w) - 2 * workspace.dot(w, heldCross);
+    }
+
+    private Tensor fit(Tensor present, Tensor gram, Tensor cross, double relative) {
+      double mean = DoubleStream.of(workspace.diagonal(gram)).average().orElseThrow();
+      float ridge = (float) (relative * (mean > 0 ? mean : 1));
+      Tensor system = workspace.copy(gram);
+      workspace.addToDiagonal(system, ridge);
+      Tensor solution = workspace.copy(cross);
+      backend.add(ridge, present, solution);
+      if (backend.cholesky(system) != 0) {
+        throw new UserException("the activations of the compressed model are not finite");
+      }
+      backend.triangularSolve(system, false, true, solution);
+      backend.triangularSolve(system, false, false, solution);
+      return solution;
     }
   }
 

@@ -21,7 +21,16 @@ public record RankPlan(
   }
 
   /// What removing each module's share of one block costs.
-  public record ModuleCosts(double queryKey, double valueOutput, double mlp) {}
+  public record ModuleCosts(double queryKey, double valueOutput, double mlp) {
+
+    public double of(Module module) {
+      return switch (module) {
+        case QUERY_KEY -> queryKey;
+        case VALUE_OUTPUT -> valueOutput;
+        case MLP -> mlp;
+      };
+    }
+  }
 
   RankPlan(List<LayerRanks> layers) {
     this(layers, null, null);

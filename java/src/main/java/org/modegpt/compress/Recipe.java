@@ -57,16 +57,14 @@ public record Recipe(
   ///
   /// @param sequences of the calibration text; 0 for no refit
   /// @param strength share of the residual stream's drift that refits make good, in `[0, 1]`
-  /// @param ridge towards the decomposition's own matrix, relative to the mean of diag(ZᵀZ)
-  public record Refit(int sequences, double strength, double ridge) {
-    static final Refit NONE = new Refit(0, 1, 1e-3);
+  public record Refit(int sequences, double strength) {
+    static final Refit NONE = new Refit(0, 1);
 
     public Refit {
       require(sequences >= 0, "refit.sequences must not be negative, but is " + sequences);
       require(
           strength >= 0 && strength <= 1,
           "refit.strength must be between 0 and 1, not " + strength);
-      require(ridge > 0 && Double.isFinite(ridge), "refit.ridge must be positive, not " + ridge);
     }
   }
 
@@ -95,13 +93,14 @@ public record Recipe(
   /// The publication with the joint optimum for grouped values.
   public static final Recipe JOINT = PAPER.withName("joint").with("value_output", "joint");
 
-  /// Output-aware decompositions, measured allocation per module, one round of refinement.
+  /// Output-aware decompositions; a budget per module from residual noise and one round of measured
+  /// divergence; refits along the compressed model.
   public static final Recipe DEFAULT =
       new Recipe(
           "default",
           0.2,
           null,
-          AllocationRule.MEASURED,
+          AllocationRule.RESIDUAL_NOISE,
           0.04,
           0.8,
           1e-2,
@@ -109,14 +108,19 @@ public record Recipe(
           ValueOutputRule.HEAD_OUTPUT,
           MlpRule.BRAIN_SURGEON,
           2,
-          new Probe(1, 1024),
-          Refit.NONE,
+          new Probe(4, 512),
+          new Refit(64, 1),
           1,
           new Calibration(128, 2048),
           0);
 
-  /// The default with more rounds.
-  public static final Recipe BEST = DEFAULT.withName("best").with("rounds", 4);
+  /// The default with more rounds on more text and refits on all of it.
+  public static final Recipe BEST =
+      DEFAULT
+          .withName("best")
+          .withRounds(3)
+          .withProbe(new Probe(8, 512))
+          .withRefit(new Refit(128, 1));
 
   private static final List<Recipe> BUILT_IN = List.of(DEFAULT, BEST, PAPER, JOINT);
 

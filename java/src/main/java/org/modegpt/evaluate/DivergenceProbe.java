@@ -29,9 +29,9 @@ import org.modegpt.tensor.Tensor;
 /// blocks from there. Weights of one block are resident, and one residual stream per variant. One
 /// serial stream; owns its memory until closed.
 public final class DivergenceProbe implements AutoCloseable {
-  /// Positions of a sequence whose predictions are compared; they are evenly spaced. The output
-  /// matrix is the costly part.
-  private static final int POSITIONS = 512;
+  /// Positions of all sequences together whose predictions are compared; they are evenly spaced.
+  /// The output matrix is the costly part.
+  private static final int POSITIONS = 1024;
 
   /// A change of one block: `block` makes the changed weights, which live as long as the arena it
   /// is given.
@@ -205,7 +205,7 @@ public final class DivergenceProbe implements AutoCloseable {
 
   /// Logits of the compared positions of sequence `index`, borrowed until the next call.
   private Tensor logits(Tensor stream, int index, Arena call) {
-    int stride = Math.max(1, tokens / POSITIONS);
+    int stride = Math.clamp((long) tokens * sequences.size() / POSITIONS, 1, tokens);
     int count = tokens / stride;
     Tensor rows = sequence(stream, index);
     Tensor picked =

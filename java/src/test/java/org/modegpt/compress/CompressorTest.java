@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Collections;
 import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -46,6 +47,10 @@ class CompressorTest {
     }
   }
 
+  private CompressionText text() {
+    return new CompressionText(List.of(ids), Collections.nCopies(8, ids));
+  }
+
   private Path compress(Recipe recipe, String name) {
     try (Transformer model = Transformer.open(TestData.model("stories260K"));
         Backend backend = Backends.open("cpu", 2);
@@ -53,12 +58,7 @@ class CompressorTest {
       Compressor compressor = new Compressor(model, backend);
       RankPlan plan =
           compressor
-              .plans(
-                  sums,
-                  recipe,
-                  List.of(recipe.ratio()),
-                  new CompressionText(List.of(ids), List.of(ids)),
-                  Progress.SILENT)
+              .plans(sums, recipe, List.of(recipe.ratio()), text(), Progress.SILENT)
               .getFirst();
       Path out = folder.resolve(name);
       CompressionReport report =
@@ -66,7 +66,7 @@ class CompressorTest {
               sums,
               recipe,
               plan,
-              new CompressionText(List.of(ids), List.of(ids)),
+              text(),
               new Compressor.Output(out, null, CheckpointWriter.DEFAULT_SHARD_BYTES, false),
               Progress.SILENT);
       assertThat(report.reachedRatio())
@@ -163,7 +163,7 @@ class CompressorTest {
   void refitsBringTheModelNearerToTheDenseOne() {
     float[] dense = logits(TestData.model("stories260K"));
     Recipe plain = Recipe.PAPER.withRatio(0.4);
-    Recipe refitted = plain.withRefit(new Recipe.Refit(1, 1, 1e-3));
+    Recipe refitted = plain.withRefit(new Recipe.Refit(8, 1));
     double before = distance(dense, logits(compress(plain, "plain")));
     double after = distance(dense, logits(compress(refitted, "refitted")));
     assertThat(after).isLessThan(0.8 * before);
