@@ -94,7 +94,7 @@ public record Recipe(
   public static final Recipe JOINT = PAPER.withName("joint").with("value_output", "joint");
 
   /// Output-aware decompositions; a budget per module from residual noise and one round of measured
-  /// divergence; refits along the compressed model.
+  /// divergence.
   public static final Recipe DEFAULT =
       new Recipe(
           "default",
@@ -109,20 +109,20 @@ public record Recipe(
           MlpRule.BRAIN_SURGEON,
           2,
           new Probe(4, 512),
-          new Refit(64, 1),
+          Refit.NONE,
           1,
           new Calibration(128, 2048),
           0);
 
-  /// The default with more rounds on more text and refits on all of it.
+  /// The default with another round and twice the text to measure on.
   public static final Recipe BEST =
-      DEFAULT
-          .withName("best")
-          .withRounds(3)
-          .withProbe(new Probe(8, 512))
-          .withRefit(new Refit(128, 1));
+      DEFAULT.withName("best").withRounds(3).withProbe(new Probe(8, 512));
 
-  private static final List<Recipe> BUILT_IN = List.of(DEFAULT, BEST, PAPER, JOINT);
+  /// The best with refits along the compressed model, which fit it to the kind of text it was
+  /// calibrated on.
+  public static final Recipe REFIT = BEST.withName("refit").withRefit(new Refit(64, 1));
+
+  private static final List<Recipe> BUILT_IN = List.of(DEFAULT, BEST, REFIT, PAPER, JOINT);
 
   public Recipe {
     require(name != null && !name.isBlank(), "name must not be empty");
