@@ -13,6 +13,9 @@ import picocli.CommandLine.Option;
 
 /// What a model is calibrated on.
 final class CalibrationOptions {
+  /// The demonstration is to end in a minute on two cores.
+  private static final int DEMONSTRATION_SEQUENCES = 32;
+
   @Option(
       names = {"--calibration", "--dataset"},
       paramLabel = "FILE",
@@ -23,7 +26,7 @@ final class CalibrationOptions {
   @Option(
       names = {"--num-calibration-samples", "--cal-nsamples"},
       paramLabel = "N",
-      description = "Sequences to calibrate on (default: 128, or what the text has).")
+      description = "Sequences to calibrate on (default: 128, or what the text has; 32 for the demonstration model).")
   private @Nullable Integer samples;
 
   @Option(
@@ -101,7 +104,10 @@ final class CalibrationOptions {
     Recipe.Calibration wanted = settings(Recipe.DEFAULT.calibration());
     int tokens =
         length != null ? length : Math.min(wanted.length(), model.config().contextLength());
-    int count = wanted.sequences();
+    int count =
+        samples == null && Demo.is(model.directory().path())
+            ? DEMONSTRATION_SEQUENCES
+            : wanted.sequences();
     if (samples == null && ids.length / tokens < count && ids.length >= tokens) {
       count = ids.length / tokens;
       output.say(

@@ -13,6 +13,11 @@ final class Demo {
     return existing("wiki-16m", "name a model");
   }
 
+  static boolean is(Path model) {
+    Path demo = Path.of(System.getProperty("modegpt.demo", ""), "wiki-16m");
+    return model.toAbsolutePath().normalize().equals(demo.toAbsolutePath().normalize());
+  }
+
   static Path calibrationText() {
     return existing("text/wikipedia.calibration.txt", "give a text with --calibration");
   }

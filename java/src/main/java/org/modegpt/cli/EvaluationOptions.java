@@ -18,7 +18,7 @@ import picocli.CommandLine.Option;
 /// What perplexity is measured on.
 final class EvaluationOptions {
   /// Blocks measured before and after a compression unless the user says otherwise.
-  private static final int QUICK_BLOCKS = 64;
+  private static final int QUICK_BLOCKS = 32;
 
   @Option(
       names = {"-f", "--file"},
