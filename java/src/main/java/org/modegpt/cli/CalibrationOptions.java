@@ -7,8 +7,7 @@ import org.modegpt.calibrate.CalibrationData;
 import org.modegpt.compress.CompressionText;
 import org.modegpt.compress.Recipe;
 import org.modegpt.model.Transformer;
-import org.modegpt.text.TextDataset;
-import org.modegpt.text.TokenBlocks;
+import org.modegpt.text.TextMix;
 import picocli.CommandLine.Option;
 
 /// What a model is calibrated on.
@@ -20,7 +19,7 @@ final class CalibrationOptions {
       names = {"--calibration", "--dataset"},
       paramLabel = "FILE",
       description =
-          "Calibration text, .txt or .jsonl (FILE:FIELD names the field); repeatable (default: the built-in Wikipedia text).")
+          "Calibration text, .txt or .jsonl (FILE:FIELD names the field); repeatable; FILE=WEIGHT gives each its share of the sequences (default: the built-in Wikipedia text).")
   private List<String> files = List.of();
 
   @Option(
@@ -64,58 +63,65 @@ final class CalibrationOptions {
     return parameters;
   }
 
-  private TextDataset text() {
-    return TextDataset.read(files.isEmpty() ? List.of(Demo.calibrationText().toString()) : files);
+  /// Whether the text is the user's choice.
+  boolean given() {
+    return !files.isEmpty();
+  }
+
+  private TextMix mix() {
+    return TextMix.read(files.isEmpty() ? List.of(Demo.calibrationText().toString()) : files);
+  }
+
+  /// All tokens of the text.
+  List<int[]> tokens(Transformer model) {
+    return mix().tokens(model.directory().tokenizer()).all();
   }
 
   /// What a recipe looks at besides the statistics: sequences to measure on, drawn with another
-  /// seed, and the first of the calibration sequences.
+  /// seed, and sequences as calibration draws them.
   CompressionText text(Transformer model, Recipe recipe) {
     boolean measures = recipe.allocation().byCurves();
     int refits = recipe.refit().sequences();
     if (!measures && refits == 0) {
       return CompressionText.NONE;
     }
-    TextDataset text = text();
-    int[] ids = model.directory().tokenizer().encode(text.text());
-    int context = Math.min(ids.length, model.config().contextLength());
-    Recipe.Probe probe = recipe.probe();
+    TextMix.Tokens tokens = mix().tokens(model.directory().tokenizer());
+    int probe = recipe.probe().length();
+    int length = recipe.calibration().length();
     return new CompressionText(
-        measures
-            ? sample(model, text, ids, Math.min(probe.length(), context), probe.sequences(), 1)
-            : List.of(),
-        refits > 0
-            ? sample(model, text, ids, Math.min(recipe.calibration().length(), context), refits, 0)
-            : List.of());
+        measures ? sample(model, tokens, probe, recipe.probe().sequences(), 1) : List.of(),
+        refits > 0 ? sample(model, tokens, length, refits, 0) : List.of());
   }
 
+  /// As many sequences as there are, of as many tokens as there are, up to the given numbers.
   private List<int[]> sample(
-      Transformer model, TextDataset text, int[] ids, int tokens, int count, int salt) {
-    int available = Math.max(1, ids.length / tokens);
-    return TokenBlocks.sample(text.name(), ids, tokens, Math.min(count, available), seed + salt)
-        .requireIdsBelow(model.config().vocabSize())
-        .all();
+      Transformer model, TextMix.Tokens tokens, int most, int count, int salt) {
+    int length = Math.min(most, Math.min(tokens.shortest(), model.config().contextLength()));
+    int drawn = Math.min(count, Math.max(1, tokens.available(length)));
+    return tokens.sample(length, drawn, seed + salt, model.config().vocabSize());
   }
 
   /// Reads and tokenises the text and draws the sequences.
   CalibrationData data(Transformer model, OutputOptions output) {
-    TextDataset text = text();
-    int[] ids = model.directory().tokenizer().encode(text.text());
+    TextMix mix = mix();
+    TextMix.Tokens tokens = mix.tokens(model.directory().tokenizer());
     Recipe.Calibration wanted = settings(Recipe.DEFAULT.calibration());
-    int tokens =
+    int tokensEach =
         length != null ? length : Math.min(wanted.length(), model.config().contextLength());
     int count =
         samples == null && Demo.is(model.directory().path())
             ? DEMONSTRATION_SEQUENCES
             : wanted.sequences();
-    if (samples == null && ids.length / tokens < count && ids.length >= tokens) {
-      count = ids.length / tokens;
+    int available = tokens.available(tokensEach);
+    if (samples == null && available < count && available > 0) {
+      count = available;
       output.say(
-          text.name() + " has " + count + " sequences of " + tokens + " tokens; all are used");
+          mix.name() + " has " + count + " sequences of " + tokensEach + " tokens; all are used");
     }
-    TokenBlocks blocks =
-        TokenBlocks.sample(text.name(), ids, tokens, count, seed)
-            .requireIdsBelow(model.config().vocabSize());
-    return new CalibrationData(blocks.all(), text.sha256(), text.name(), seed);
+    return new CalibrationData(
+        tokens.sample(tokensEach, count, seed, model.config().vocabSize()),
+        mix.sha256(),
+        mix.name(),
+        seed);
   }
 }

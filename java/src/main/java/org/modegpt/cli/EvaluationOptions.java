@@ -2,6 +2,7 @@ package org.modegpt.cli;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.TreeMap;
@@ -12,6 +13,7 @@ import org.modegpt.backend.Backend;
 import org.modegpt.evaluate.Perplexity;
 import org.modegpt.model.Transformer;
 import org.modegpt.text.TextDataset;
+import org.modegpt.text.TextDifference;
 import org.modegpt.text.Tokenizer;
 import picocli.CommandLine.Option;
 
@@ -90,6 +92,17 @@ final class EvaluationOptions {
     usedBlocks = result.blocks();
     usedLength = result.blockLength();
     return result;
+  }
+
+  /// How far the text is from one that was calibrated on, in one line.
+  String difference(Transformer model, List<int[]> calibration) {
+    int[] ids = model.directory().tokenizer().encode(text().text());
+    TextDifference difference = TextDifference.of(calibration, List.of(ids));
+    return String.format(
+        Locale.ROOT,
+        "calibration text: its token frequencies are %.2f bits from this text's (0: the same, 1: nothing in common); %.1f %% of this text's tokens do not occur in it",
+        difference.divergence(),
+        100 * difference.unseen());
   }
 
   private TextDataset text() {
