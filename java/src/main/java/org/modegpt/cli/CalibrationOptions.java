@@ -25,7 +25,8 @@ final class CalibrationOptions {
   @Option(
       names = {"--num-calibration-samples", "--cal-nsamples"},
       paramLabel = "N",
-      description = "Sequences to calibrate on (default: 128, or what the text has; 32 for the demonstration model).")
+      description =
+          "Sequences to calibrate on (default: 128, or what the text has; 32 for the demonstration model).")
   private @Nullable Integer samples;
 
   @Option(

@@ -1,5 +1,6 @@
 package org.modegpt.cli;
 
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -12,8 +13,10 @@ import org.modegpt.compress.CompressionReport;
 import org.modegpt.compress.ModuleReport;
 import org.modegpt.evaluate.Perplexity;
 import org.modegpt.evaluate.Speed;
+import org.modegpt.io.AtomicFile;
 import org.modegpt.io.Json;
 import org.modegpt.model.Transformer;
+import org.modegpt.report.TradeOffPlot;
 import org.modegpt.runs.Metrics;
 import org.modegpt.runs.ModelUse;
 import org.modegpt.runs.Run;
@@ -38,6 +41,7 @@ final class Comparison {
   private final OutputOptions output;
   private final List<Row> rows = new ArrayList<>();
   private final List<Made> made = new ArrayList<>();
+  private @Nullable Perplexity measured;
 
   Comparison(
       Transformer original, Backend backend, EvaluationOptions evaluation, OutputOptions output) {
@@ -67,7 +71,7 @@ final class Comparison {
     Perplexity perplexity = null;
     Speed speed = null;
     if (!sizesOnly) {
-      perplexity = evaluation.measure(model, backend, output);
+      perplexity = rows.isEmpty() ? original() : evaluation.measure(model, backend, output);
       speed = output.timed("speed", () -> Speed.of(model, backend));
     }
     return new Row(name, model.parameters(), bytes, perplexity, speed);
@@ -110,7 +114,28 @@ final class Comparison {
     }
   }
 
-  void print() {
+  /// By how much the logarithm of the perplexity of the model in `folder` is above the original's.
+  double logIncrease(Path folder) {
+    Perplexity before = original();
+    try (Transformer model = Transformer.open(folder)) {
+      return Math.log(
+          evaluation.measure(model, backend, output).perplexity() / before.perplexity());
+    }
+  }
+
+  /// The original's perplexity, measured once.
+  private Perplexity original() {
+    if (measured == null) {
+      measured = evaluation.measure(original, backend, output);
+    }
+    return measured;
+  }
+
+  /// @param plot where to draw size against perplexity; null for no drawing
+  void print(@Nullable Path plot) {
+    if (plot != null && rows.getFirst().perplexity != null) {
+      draw(plot);
+    }
     if (output.json) {
       printJson();
       return;
@@ -139,6 +164,20 @@ final class Comparison {
       output.out().println("written: " + m.folder);
     }
     output.out().flush();
+  }
+
+  private void draw(Path plot) {
+    List<TradeOffPlot.Point> points = new ArrayList<>();
+    for (Row row : rows) {
+      Perplexity p = row.perplexity;
+      if (p != null && Double.isFinite(p.perplexity())) {
+        points.add(new TradeOffPlot.Point(row.name, row.parameters, p.perplexity()));
+      }
+    }
+    String svg =
+        TradeOffPlot.svg(original.directory().name() + ", " + evaluation.describe(), points);
+    AtomicFile.write(plot, svg.getBytes(StandardCharsets.UTF_8));
+    output.say("size against perplexity: " + plot);
   }
 
   private void printJson() {

@@ -17,9 +17,12 @@ import org.modegpt.compress.AllocationRule;
 import org.modegpt.compress.CompressionReport;
 import org.modegpt.compress.CompressionText;
 import org.modegpt.compress.Compressor;
+import org.modegpt.compress.CurveFile;
+import org.modegpt.compress.QualitySearch;
 import org.modegpt.compress.RankPlan;
 import org.modegpt.compress.Recipe;
 import org.modegpt.io.Json;
+import org.modegpt.io.ModelWriter;
 import org.modegpt.model.Transformer;
 import org.modegpt.tensor.DType;
 import picocli.CommandLine.Command;
@@ -40,6 +43,7 @@ import tools.jackson.databind.node.ObjectNode;
       "  modegpt compress                                          the demonstration model, 20 %% smaller",
       "  modegpt compress my-model --ratio 0.3 --output small --calibration my.txt",
       "  modegpt compress my-model --statistics my.statistics --ratio 0.1,0.2,0.3 --output small",
+      "  modegpt compress my-model --max-perplexity-increase 10%% -f my-test.txt",
       "  modegpt compress my-model --statistics my.statistics --ratio 0.3 --dry-run"
     })
 final class CompressCommand implements Callable<Integer> {
@@ -65,6 +69,13 @@ final class CompressCommand implements Callable<Integer> {
       paramLabel = "N",
       description = "Parameters the whole model is to have, instead of a ratio.")
   private @Nullable Long targetParameters;
+
+  @Option(
+      names = "--max-perplexity-increase",
+      paramLabel = "PERCENT",
+      description =
+          "Instead of a size: the smallest model whose perplexity on --file rises by at most so much, found by trying; 10%% or 0.1.")
+  private @Nullable String allowed;
 
   @Option(
       names = "--recipe",
@@ -188,14 +199,18 @@ final class CompressCommand implements Callable<Integer> {
         file = statistics.path();
         Compressor compressor = new Compressor(model, backend);
         CompressionText text = calibration.text(model, base);
+        List<Double> sizes =
+            allowed == null
+                ? asked
+                : List.of(largest(compressor, statistics, base, text, comparison, first));
         List<RankPlan> plans =
-            output.told("allocation", () -> plans(compressor, text, statistics, base, asked));
+            output.told("allocation", () -> plans(compressor, text, statistics, base, sizes));
         for (int i = 0; i < plans.size(); i++) {
-          Recipe recipe = withSize(base, asked.get(i));
+          Recipe recipe = withSize(base, sizes.get(i));
           if (i > 0 && recording != null) {
             output.recordIn(recording.next(parameters(recipe)));
           }
-          Path out = folder(model, recipe, asked.size() > 1);
+          Path out = allowed != null ? first : folder(model, recipe, asked.size() > 1);
           RankPlan plan = plans.get(i);
           Compressor.Output written = new Compressor.Output(out, type, shard, overwrite);
           CompressionReport report =
@@ -205,10 +220,13 @@ final class CompressCommand implements Callable<Integer> {
           comparison.add(out, report, noEvaluation);
         }
       }
-      if (statisticsFile == null && Files.exists(file)) {
+      if (statisticsFile == null) {
         delete(file);
       }
-      comparison.print();
+      comparison.print(asked.size() > 1 ? first.resolveSibling("tradeoff.svg") : null);
+      if (!noEvaluation && (statisticsFile == null || calibration.given())) {
+        output.say(evaluation.difference(model, calibration.tokens(model)));
+      }
     }
     return 0;
   }
@@ -222,6 +240,53 @@ final class CompressCommand implements Callable<Integer> {
     Recipe sized = withSize(recipe, asked.getFirst());
     return compressor.plans(
         statistics, sized, targetParameters != null ? List.of() : asked, text, output.progress());
+  }
+
+  /// The largest ratio that keeps within the allowed increase, each one tried for real.
+  private double largest(
+      Compressor compressor,
+      Statistics statistics,
+      Recipe base,
+      CompressionText text,
+      Comparison comparison,
+      Path out) {
+    Path trial = out.resolveSibling(out.getFileName() + ".trial");
+    Compressor.Output written = new Compressor.Output(trial, null, Long.MAX_VALUE, true);
+    double limit = Math.log1p(increase());
+    try {
+      return QualitySearch.largest(
+          limit,
+          ratio -> {
+            RankPlan plan = plans(compressor, text, statistics, base, List.of(ratio)).getFirst();
+            compressor.run(
+                statistics, base.withRatio(ratio), plan, text, written, output.progress());
+            double loss = comparison.logIncrease(trial);
+            output.say(
+                String.format(
+                    Locale.ROOT,
+                    "%.1f %% removed: perplexity %+.1f %%",
+                    100 * ratio,
+                    100 * Math.expm1(loss)));
+            return loss;
+          });
+    } finally {
+      ModelWriter.remove(trial);
+    }
+  }
+
+  /// The allowed increase as a share.
+  private double increase() {
+    String number = allowed.replace("%", "").strip();
+    double value;
+    try {
+      value = Double.parseDouble(number) / (allowed.contains("%") ? 100 : 1);
+    } catch (NumberFormatException e) {
+      throw usage("--max-perplexity-increase must be a number like 10% or 0.1, not " + allowed);
+    }
+    if (!(value > 0 && value <= 10)) {
+      throw usage("--max-perplexity-increase must be above 0 and at most 1000%, not " + allowed);
+    }
+    return value;
   }
 
   private Recipe recipe() {
@@ -238,6 +303,13 @@ final class CompressCommand implements Callable<Integer> {
     }
     if (targetParameters != null && !ratios.isEmpty()) {
       throw usage("give either --ratio or --target-params");
+    }
+    if (allowed != null) {
+      if (targetParameters != null || !ratios.isEmpty() || noEvaluation || dryRun) {
+        throw usage(
+            "--max-perplexity-increase takes the place of a size, measures, and writes: leave out --ratio, --target-params, --no-eval and --dry-run");
+      }
+      increase();
     }
     if (allocation != null) {
       recipe = recipe.withAllocation(rule(allocation));
@@ -273,7 +345,9 @@ final class CompressCommand implements Callable<Integer> {
     String size =
         targetParameters != null
             ? targetParameters.toString()
-            : Long.toString(Math.round(100 * recipe.ratio()));
+            : allowed != null
+                ? "within-" + Math.round(100 * increase())
+                : Long.toString(Math.round(100 * recipe.ratio()));
     String name = model.directory().name().replaceAll("\\.gguf$", "") + "-" + size;
     if (folder == null) {
       return Path.of("out", name);
@@ -380,9 +454,11 @@ final class CompressCommand implements Callable<Integer> {
     }
   }
 
+  /// Removes statistics that only this run needed.
   private static void delete(Path file) {
     try {
-      Files.delete(file);
+      Files.deleteIfExists(file);
+      Files.deleteIfExists(CurveFile.beside(file));
     } catch (IOException e) {
       throw new UserException("cannot remove " + file + ": " + e.getMessage(), e);
     }

@@ -14,13 +14,13 @@ import org.modegpt.io.AtomicFile;
 /// Removal curves kept beside a statistics file as `<statistics>.curves.json`, so that every later
 /// ratio starts from them. Each entry states what it was measured with; curves of other statistics,
 /// text or decompositions are not used.
-record CurveFile(List<Entry> entries) {
+public record CurveFile(List<Entry> entries) {
 
   /// What curves depend on.
   ///
   /// @param statistics the metadata of the statistics: model, text and sequences
   /// @param probe hash of the probe's tokens
-  record Key(
+  public record Key(
       Map<String, String> statistics,
       AllocationRule source,
       QueryKeyRule queryKey,
@@ -30,14 +30,14 @@ record CurveFile(List<Entry> entries) {
       String probe) {}
 
   /// @param curves per layer: query/key, value/output, MLP
-  record Entry(Key key, List<RemovalCurve> curves) {}
+  public record Entry(Key key, List<RemovalCurve> curves) {}
 
-  CurveFile {
+  public CurveFile {
     entries = List.copyOf(entries);
   }
 
   /// The file that belongs to a statistics file.
-  static Path beside(Path statistics) {
+  public static Path beside(Path statistics) {
     return statistics.resolveSibling(statistics.getFileName() + ".curves.json");
   }
 
@@ -51,7 +51,7 @@ record CurveFile(List<Entry> entries) {
   }
 
   /// Adds curves to the file.
-  static void add(Path file, Key key, List<RemovalCurve> curves) {
+  static synchronized void add(Path file, Key key, List<RemovalCurve> curves) {
     List<Entry> entries = new ArrayList<>(read(file).entries);
     entries.removeIf(entry -> entry.key.equals(key));
     entries.add(new Entry(key, curves));

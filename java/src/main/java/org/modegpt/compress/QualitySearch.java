@@ -6,7 +6,7 @@ import org.modegpt.UserException;
 /// Finds how much can be removed so that a measured loss stays within a limit: the largest ratio
 /// that was tried and held. Each trial is a real compression, so there are few: the next ratio
 /// comes from the power law through the trials on both sides of the limit.
-final class QualitySearch {
+public final class QualitySearch {
   private static final double FIRST = 0.2;
   private static final int TRIALS = 7;
 
@@ -21,7 +21,7 @@ final class QualitySearch {
   /// @param limit of the loss, positive
   /// @param loss at a ratio, 0 at ratio 0 and rising; not a number counts as too much
   /// @return the largest ratio tried whose loss is within the limit
-  static double largest(double limit, DoubleUnaryOperator loss) {
+  public static double largest(double limit, DoubleUnaryOperator loss) {
     double held = 0;
     double heldLoss = 0;
     double broken = Recipe.MAX_RATIO;

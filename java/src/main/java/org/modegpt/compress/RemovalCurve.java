@@ -8,16 +8,16 @@ import java.util.List;
 /// taking segments in the order of their slope.
 ///
 /// @param parameters of the whole module
-record RemovalCurve(long parameters, List<Point> points) {
+public record RemovalCurve(long parameters, List<Point> points) {
 
   /// @param removed share of the module, in `[0, 1]`
   /// @param cost of having removed it, in nats per token
-  record Point(double removed, double cost) {}
+  public record Point(double removed, double cost) {}
 
   /// A straight piece: from `removed` on, `length` of the module costs `slope` nats per parameter.
-  record Segment(double removed, double length, double slope) {}
+  public record Segment(double removed, double length, double slope) {}
 
-  RemovalCurve {
+  public RemovalCurve {
     points = List.copyOf(points);
     for (int i = 1; i < points.size(); i++) {
       if (!(points.get(i).removed() > points.get(i - 1).removed())) {

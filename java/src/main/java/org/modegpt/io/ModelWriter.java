@@ -198,6 +198,17 @@ public final class ModelWriter implements AutoCloseable {
     }
   }
 
+  /// Removes a model folder, or does nothing where there is none.
+  public static void remove(Path folder) {
+    try {
+      if (Files.exists(folder)) {
+        delete(folder, null);
+      }
+    } catch (IOException e) {
+      throw IoErrors.writing(folder, e);
+    }
+  }
+
   /// Deletes a tree, or all of it but one file in its top folder.
   private static void delete(Path tree, @Nullable Path keep) throws IOException {
     Files.walkFileTree(

@@ -29,8 +29,7 @@ public final class TextMix {
     double sum = files.stream().mapToDouble(f -> Math.abs(weight(f))).sum();
     return new TextMix(
         files.stream()
-            .map(f ->
-                new Part(TextDataset.read(List.of(path(f))), Math.abs(weight(f)) / sum))
+            .map(f -> new Part(TextDataset.read(List.of(path(f))), Math.abs(weight(f)) / sum))
             .toList());
   }
 
@@ -90,11 +89,12 @@ public final class TextMix {
 
     /// Most sequences of `length` tokens that can be drawn in the shares.
     public int available(int length) {
-      return (int)
-          IntStream.range(0, parts.size())
-              .mapToDouble(i -> ids.get(i).length / length / parts.get(i).share)
-              .min()
-              .orElseThrow();
+      double least = Double.POSITIVE_INFINITY;
+      for (int i = 0; i < parts.size(); i++) {
+        int whole = ids.get(i).length / length;
+        least = Math.min(least, whole / parts.get(i).share);
+      }
+      return (int) least;
     }
 
     /// Tokens of the shortest text.
