@@ -92,7 +92,10 @@ class OpRunnerTest {
             "sync",
             "close",
             "operandType",
-            "passRows"));
+            "passRows",
+            "sideStream",
+            "freeMemory",
+            "hostMemory"));
     Set<String> covered = new TreeSet<>();
     OpCases.all().forEach(c -> covered.add(c.op()));
     assertThat(covered).isEqualTo(operations);
