@@ -24,16 +24,6 @@ public final class DashboardServer implements AutoCloseable {
       "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
           + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-  static {
-    // Read by the JDK when the first server of the process is made.
-    limit("sun.net.httpserver.maxReqTime", 15);
-    limit("sun.net.httpserver.maxRspTime", 120);
-    limit("sun.net.httpserver.maxReqHeaders", 60);
-    limit("sun.net.httpserver.maxReqHeaderSize", 32_768);
-    limit("sun.net.httpserver.idleInterval", 30);
-    limit("jdk.httpserver.maxConnections", 256);
-  }
-
   private final HttpServer server;
   private final ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor();
   private final RunStore store;
@@ -63,6 +53,7 @@ public final class DashboardServer implements AutoCloseable {
     }
     Access access = Access.on(host, token);
     RunStore store = RunStore.open(settings.location());
+    HttpLimits.set();
     try {
       HttpServer http = HttpServer.create(new InetSocketAddress(host, port), 64);
       DashboardServer server = new DashboardServer(http, store, access);
@@ -81,12 +72,6 @@ public final class DashboardServer implements AutoCloseable {
               + e.getMessage()
               + "); choose another with --port.",
           e);
-    }
-  }
-
-  private static void limit(String property, int value) {
-    if (System.getProperty(property) == null) {
-      System.setProperty(property, Integer.toString(value));
     }
   }
 

@@ -32,6 +32,7 @@ public final class MetricsEndpoint implements AutoCloseable {
   public static MetricsEndpoint start(String location, int port) {
     InetAddress loopback = InetAddress.getLoopbackAddress();
     RunStore store = RunStore.open(location);
+    HttpLimits.set();
     try {
       HttpServer server = HttpServer.create(new InetSocketAddress(loopback, port), 16);
       return new MetricsEndpoint(server, store, Access.on(loopback, null));
