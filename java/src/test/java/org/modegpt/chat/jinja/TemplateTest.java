@@ -40,7 +40,7 @@ class TemplateTest {
       check(Files.readString(CHAT.resolve(expected.path("template").stringValue())), expected);
       checked++;
     }
-    assertThat(checked).isGreaterThan(90);
+    assertThat(checked).isGreaterThan(60);
   }
 
   @Test
