@@ -157,7 +157,11 @@ MG_API int32_t mg_set_precision(mg_context *ctx, int32_t precision);
 
 /* ---- element-wise and row-wise ------------------------------------------------------------------------------------- */
 
-/* dst = src converted; same rows and cols. From any dtype but I32 to F32, F64, BF16 or F16; round to nearest even; a NaN stays a NaN. */
+/*
+ * dst = src converted; same rows and cols. From any dtype but I32 to F32, F64, BF16 or F16, rounding to nearest even; a NaN stays a
+ * NaN. The CPU library also to Q8_0 and Q4_0, with llama.cpp's rounding (no importance matrix); a block with an element that is not
+ * finite becomes NaN.
+ */
 MG_API int32_t mg_cast(mg_context *ctx, const mg_tensor *src, mg_tensor *dst);
 
 /* dst[j, i] = src[i, j]; F32 or F64, same dtype. */

@@ -24,20 +24,6 @@ static void to_bf16(const float *x, int64_t n, uint16_t *y) {
   for (; i < n; i++) y[i] = bf16_of_f32(x[i]);
 }
 
-static uint16_t f16_of_f32(float x) {
-#if defined(__F16C__)
-  return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT);
-#else
-  uint32_t bits = bits_of_f32(x), sign = bits >> 16 & 0x8000, a = bits & 0x7fffffff;
-  if (a > 0x7f800000) return (uint16_t)(sign | 0x7e00 | (a >> 13 & 0x3ff));
-  if (a >= 0x477ff000) return (uint16_t)(sign | 0x7c00); /* from 65520 on: infinity */
-  if (a < 0x38800000) {                                  /* subnormal: the unit of 0.5 is 2^-24, so the sum rounds there */
-    return (uint16_t)(sign | (bits_of_f32(f32_of_bits(a) + 0.5f) - 0x3f000000));
-  }
-  return (uint16_t)(sign | (a - 0x38000000 + 0xfff + (a >> 13 & 1)) >> 13);
-#endif
-}
-
 static void to_f16(const float *x, int64_t n, uint16_t *y) {
   int64_t i = 0;
 #if defined(__AVX512F__)
@@ -70,6 +56,12 @@ static void write(const float *x, int64_t n, int32_t dtype, char *row, int64_t b
   case MG_F16:
     to_f16(x, n, (uint16_t *)row + begin);
     return;
+  case MG_Q4_0:
+  case MG_Q8_0: {
+    mg_block block = mg_block_of(dtype);
+    ISA(quantise)(dtype, x, n, row + begin / block.length * block.bytes);
+    return;
+  }
   default:
     memcpy(row + begin * 4, x, (size_t)n * 4);
   }

@@ -4,6 +4,8 @@
  */
 #include "quant.h"
 
+#include <float.h>
+
 static float half(const uint8_t *p) { return f32_of_f16((uint16_t)(p[0] | p[1] << 8)); }
 
 /* y = (q - offset) * d, or q * d + m. */
@@ -143,6 +145,62 @@ void ISA(dequantise)(int32_t dtype, const void *blocks, int64_t n, float *out) {
     break; /* checked by the operation */
   }
 #undef EACH_BLOCK
+}
+
+/* The scale of a block's largest magnitude; NaN where an element is not finite, so that nobody takes the block for good. */
+static float scale_of(float largest, float divisor, bool finite) { return finite ? largest / divisor : NAN; }
+
+static void put_half(uint8_t *b, float d) {
+  uint16_t bits = f16_of_f32(d);
+  b[0] = (uint8_t)bits;
+  b[1] = (uint8_t)(bits >> 8);
+}
+
+/* An integer in [low, high]; 0 for what is no number. */
+static int bounded(float x, float low, float high) { return x >= low ? (int)(x <= high ? x : high) : x < low ? (int)low : 0; }
+
+/* q = x / d to the nearest, halves away from zero; d = max |x| / 127. */
+static void to_q8_0(const float *x, uint8_t *b) {
+  float largest = 0;
+  bool finite = true;
+  for (int j = 0; j < 32; j++) {
+    float a = fabsf(x[j]);
+    finite &= a <= FLT_MAX;
+    largest = a > largest ? a : largest;
+  }
+  float d = scale_of(largest, 127, finite), inverse = d != 0 ? 1 / d : 0;
+  put_half(b, d);
+  for (int j = 0; j < 32; j++) b[2 + j] = (uint8_t)(int8_t)bounded(roundf(x[j] * inverse), -127, 127);
+}
+
+/* The element of the largest magnitude becomes q = -8: d = x / -8, which has its sign. */
+static void to_q4_0(const float *x, uint8_t *b) {
+  float largest = 0, extreme = 0;
+  bool finite = true;
+  for (int j = 0; j < 32; j++) {
+    float a = fabsf(x[j]);
+    finite &= a <= FLT_MAX;
+    if (a > largest) largest = a, extreme = x[j];
+  }
+  float d = scale_of(extreme, -8, finite), inverse = d != 0 ? 1 / d : 0;
+  put_half(b, d);
+  for (int j = 0; j < 16; j++) {
+    int low = bounded(x[j] * inverse + 8.5f, 0, 15), high = bounded(x[j + 16] * inverse + 8.5f, 0, 15);
+    b[2 + j] = (uint8_t)(low | high << 4);
+  }
+}
+
+void ISA(quantise)(int32_t dtype, const float *x, int64_t n, void *blocks) {
+  uint8_t *b = blocks;
+  for (const float *end = x + n; x < end; x += 32) {
+    if (dtype == MG_Q8_0) {
+      to_q8_0(x, b);
+      b += 34;
+    } else {
+      to_q4_0(x, b);
+      b += 18;
+    }
+  }
 }
 
 void ISA(read_f32)(int32_t dtype, const char *row, int64_t begin, int64_t n, float *out) {

@@ -18,6 +18,12 @@ record Check(String op, boolean onDevice, AtomicReference<@Nullable Thread> user
 
   static final DType[] REAL = {DType.F32, DType.F64};
   static final DType[] FLOATING = {DType.F32, DType.F64, DType.BF16, DType.F16};
+
+  /// What casts write.
+  static final DType[] CAST_TARGETS = {
+    DType.F32, DType.F64, DType.BF16, DType.F16, DType.Q4_0, DType.Q8_0
+  };
+
   static final DType[] ANY_FLOAT =
       Arrays.stream(DType.values()).filter(d -> d != DType.I32).toArray(DType[]::new);
   static final DType[] WEIGHT =

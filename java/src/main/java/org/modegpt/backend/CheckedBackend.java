@@ -145,7 +145,7 @@ final class CheckedBackend implements Backend {
   public void cast(Tensor source, Tensor destination) {
     try (Check c = enter("cast")) {
       c.input("source", source, Check.ANY_FLOAT);
-      c.input("destination", destination, source.rows(), source.cols(), Check.FLOATING);
+      c.input("destination", destination, source.rows(), source.cols(), Check.CAST_TARGETS);
       c.output("destination", destination, source);
       inner.cast(source, destination);
     }

@@ -7,6 +7,7 @@ import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
 import java.lang.foreign.MemorySegment;
+import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
 /// Rows of host tensors of every dtype as doubles, and back with rounding to nearest even. The
@@ -69,11 +70,17 @@ final class Dequantiser {
     return out;
   }
 
-  /// Writes a row of a plain dtype.
+  /// Writes a row of a plain dtype, or of Q8_0 or Q4_0.
   static void write(Tensor t, long row, double[] values) {
     int n = Math.toIntExact(t.cols());
     MemorySegment s = t.data();
     long at = t.dtype().bytes(t.stride()) * row;
+    if (t.dtype() == DType.Q8_0 || t.dtype() == DType.Q4_0) {
+      for (int i = 0; i < n; i += 32) {
+        Quantiser.block(t.dtype(), values, i, s, at + t.dtype().bytes(i));
+      }
+      return;
+    }
     for (int i = 0; i < n; i++) {
       switch (t.dtype()) {
         case F32 -> s.set(JAVA_FLOAT_UNALIGNED, at + 4L * i, (float) values[i]);

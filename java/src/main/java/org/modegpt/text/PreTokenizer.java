@@ -1,9 +1,12 @@
 package org.modegpt.text;
 
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.io.Json;
+import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -129,6 +132,63 @@ public enum PreTokenizer {
       }
     }
     return null;
+  }
+
+  /// The kind that a `pre_tokenizer` of a `tokenizer.json` is: the same patterns after one another,
+  /// digits alone or not.
+  ///
+  /// @param normalised whether texts are normalised to NFC before
+  public static @Nullable PreTokenizer of(JsonNode json, boolean normalised, boolean ignoreMerges) {
+    List<JsonNode> steps =
+        json.has("pretokenizers")
+            ? List.copyOf(json.path("pretokenizers").values())
+            : List.of(json);
+    List<String> patterns = new ArrayList<>();
+    boolean digits = false;
+    boolean byteLevel = false;
+    for (JsonNode step : steps) {
+      switch (step.path("type").asString("")) {
+        case "Digits" -> digits = step.path("individual_digits").asBoolean(false);
+        case "Split" -> patterns.add(step.path("pattern").path("Regex").asString(""));
+        case "ByteLevel" -> {
+          byteLevel = true;
+          if (step.path("add_prefix_space").asBoolean(false)) {
+            return null;
+          }
+        }
+        default -> {
+          return null;
+        }
+      }
+    }
+    if (patterns.isEmpty()) {
+      PreTokenizer plain = normalised ? NEOX : GPT2;
+      return !byteLevel ? null : digits ? DIGITS : plain;
+    }
+    PreTokenizer found = null;
+    for (PreTokenizer kind : values()) {
+      boolean fits = !digits && kind.patterns.equals(patterns);
+      boolean exact =
+          kind.ignoreMerges == ignoreMerges && (kind.normalizer() != null) == normalised;
+      if (fits && (found == null || exact)) {
+        found = kind;
+      }
+    }
+    return found;
+  }
+
+  /// What llama.cpp calls this kind.
+  public String ggufName() {
+    return switch (this) {
+      case GPT2 -> "gpt-2";
+      case NEOX -> "olmo";
+      case DIGITS -> "smollm";
+      case LLAMA3 -> "llama-bpe";
+      case SMAUG -> "smaug-bpe";
+      case QWEN2, STABLELM2, FALCON, DEEPSEEK_LLM, DEEPSEEK_CODER, DEEPSEEK_V3, TEKKEN, DEFAULT ->
+          name().toLowerCase(Locale.ROOT).replace('_', '-');
+      case GPT4O -> "gpt-4o";
+    };
   }
 
   /// Whether this is one of the patterns here after which no word holds a line feed before a letter
