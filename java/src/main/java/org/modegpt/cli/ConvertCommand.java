@@ -2,11 +2,10 @@ package org.modegpt.cli;
 
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
-import org.modegpt.Progress;
-import org.modegpt.backend.Backend;
+import org.modegpt.export.Export;
+import org.modegpt.export.OutputFormat;
 import org.modegpt.io.ByteSize;
-import org.modegpt.io.Convert;
-import org.modegpt.io.ModelDirectory;
+import org.modegpt.model.Transformer;
 import org.modegpt.tensor.DType;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -15,9 +14,15 @@ import picocli.CommandLine.Parameters;
 
 @Command(
     name = "convert",
-    description = "Writes a GGUF file or a checkpoint as a Hugging Face folder in another type.",
+    description = "Writes a model in another format or type.",
     mixinStandardHelpOptions = true,
-    footer = {"", "Example:", "  modegpt convert model.Q4_1.gguf -o model-hf --dtype f16"})
+    footer = {
+      "",
+      "Examples:",
+      "  modegpt convert model.Q4_1.gguf -o model-hf --dtype f16        a GGUF file as a Hugging Face folder",
+      "  modegpt convert small -o small-dense --format dense            a compressed model for tools without remote code",
+      "  modegpt convert small -o small.gguf --dtype q8_0               the same for llama.cpp"
+    })
 final class ConvertCommand implements Callable<Integer> {
   @Parameters(paramLabel = "MODEL", description = DownloadOption.MODEL + ".")
   private String model;
@@ -26,26 +31,28 @@ final class ConvertCommand implements Callable<Integer> {
 
   @Option(
       names = {"-o", "--output"},
-      paramLabel = "FOLDER",
+      paramLabel = "PATH",
       required = true,
-      description = "Folder to write.")
-  private Path folder;
+      description = "Folder, or .gguf file, to write.")
+  private Path out;
+
+  @Mixin private FormatOption format;
 
   @Option(
       names = "--dtype",
       paramLabel = "TYPE",
       defaultValue = "bf16",
-      description = "bf16, f16 or f32 (default: ${DEFAULT-VALUE}).")
+      description = "bf16, f16, f32, for GGUF also q8_0 or q4_0 (default: ${DEFAULT-VALUE}).")
   private String dtype;
 
   @Option(
       names = "--max-shard-size",
       paramLabel = "SIZE",
       defaultValue = "5GB",
-      description = "Largest file of weights (default: ${DEFAULT-VALUE}).")
+      description = "Largest file of weights in a folder (default: ${DEFAULT-VALUE}).")
   private String maxShardSize;
 
-  @Option(names = "--overwrite", description = "Replace an existing output folder.")
+  @Option(names = "--overwrite", description = "Replace an existing output.")
   private boolean overwrite;
 
   @Mixin private EngineOptions engine;
@@ -55,19 +62,12 @@ final class ConvertCommand implements Callable<Integer> {
   public Integer call() {
     DType parsed = DTypes.parse(dtype);
     DType type = parsed == null ? DType.BF16 : parsed;
-    try (ModelDirectory source = ModelDirectory.open(hub.locate(model));
-        Backend backend = engine.open()) {
-      Progress progress = output.progress();
-      Convert.run(
-          source,
-          folder,
-          overwrite,
-          type,
-          ByteSize.parse(maxShardSize),
-          backend,
-          (done, total, name) -> progress.update("convert", done, total, "tensor"));
+    try (Transformer source = Transformer.open(hub.locate(model))) {
+      OutputFormat usual = source.config().compressed() ? OutputFormat.COMPACT : OutputFormat.DENSE;
+      new Export(source, format.format(out, usual), type)
+          .write(out, overwrite, ByteSize.parse(maxShardSize), engine.threads, output.progress());
     }
-    output.out().println("written: " + folder);
+    output.out().println("written: " + out);
     output.out().flush();
     return 0;
   }

@@ -16,7 +16,11 @@ final class DTypes {
       case "bf16", "bfloat16" -> DType.BF16;
       case "f16", "fp16", "float16" -> DType.F16;
       case "f32", "fp32", "float32" -> DType.F32;
-      default -> throw new UserException("--dtype must be auto, bf16, f16 or f32, not " + name);
+      case "q8_0" -> DType.Q8_0;
+      case "q4_0" -> DType.Q4_0;
+      default ->
+          throw new UserException(
+              "--dtype must be auto, bf16, f16, f32, or for GGUF q8_0 or q4_0, not " + name);
     };
   }
 }

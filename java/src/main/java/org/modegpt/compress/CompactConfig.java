@@ -15,9 +15,9 @@ import tools.jackson.databind.node.ObjectNode;
 /// without reference to the family what the layers compute and how large they are. The code that
 /// transformers runs, {@link #CODE}, reads only that object and the common sizes; its head
 /// describes every key.
-final class CompactConfig {
+public final class CompactConfig {
   /// The Python file that goes beside the weights.
-  static final String CODE = "modeling_modegpt.py";
+  public static final String CODE = "modeling_modegpt.py";
 
   static final String TOKENIZER_CONFIG = "tokenizer_config.json";
 
@@ -26,14 +26,21 @@ final class CompactConfig {
   /// One block of the output.
   ///
   /// @param roles the weights it has
-  record Layer(LayerShape shape, Set<Role> roles) {
-    Layer {
+  public record Layer(LayerShape shape, Set<Role> roles) {
+    public Layer {
       roles = Set.copyOf(roles);
     }
   }
 
   /// @param dtype of the matrices
   static ObjectNode of(ObjectNode original, ModelConfig sizes, List<Layer> layers, DType dtype) {
+    ObjectNode config = of(original, sizes, layers);
+    config.put(config.has("dtype") ? "dtype" : "torch_dtype", dtype.torchName());
+    return config;
+  }
+
+  /// The same without the type of the weights.
+  public static ObjectNode of(ObjectNode original, ModelConfig sizes, List<Layer> layers) {
     ObjectNode config = original.deepCopy();
     config.put("model_type", ModelConfig.COMPACT_TYPE);
     config.putArray("architectures").add("ModegptForCausalLM");
@@ -48,12 +55,14 @@ final class CompactConfig {
     config.put("num_key_value_heads", sizes.kvHeads());
     config.put("vocab_size", sizes.vocabSize());
     config.put("tie_word_embeddings", sizes.tiedEmbeddings());
-    config.put(config.has("dtype") ? "dtype" : "torch_dtype", dtype.torchName());
-    config.set(
-        "modegpt",
+    ObjectNode compact =
         sizes.describe(
             layers.stream().map(Layer::shape).toList(),
-            layers.stream().map(CompactConfig::biases).toList()));
+            layers.stream().map(CompactConfig::biases).toList());
+    if (original.has("architectures")) {
+      compact.set("base_architectures", original.get("architectures"));
+    }
+    config.set("modegpt", compact);
     return config;
   }
 
@@ -73,7 +82,7 @@ final class CompactConfig {
   }
 
   /// The Python code of the compact format.
-  static byte[] code() {
+  public static byte[] code() {
     try (InputStream in = CompactConfig.class.getResourceAsStream(CODE)) {
       return in.readAllBytes();
     } catch (IOException e) {

@@ -21,7 +21,7 @@ import tools.jackson.databind.node.ObjectNode;
 /// BPE with byte fallback (SentencePiece) becomes `llama`: vocabulary with scores. llama.cpp joins
 /// the pair whose result has the best score, `tokenizer.json` the pair whose merge comes first, so
 /// the score of a piece is minus the place of the first merge that makes it.
-final class GgufVocabulary {
+public final class GgufVocabulary {
   private static final int NORMAL = 1;
   private static final int UNKNOWN = 2;
   private static final int CONTROL = 3;
@@ -54,7 +54,7 @@ final class GgufVocabulary {
 
   /// @param size rows of the embedding: where the tokenizer has fewer tokens, unused ones follow
   /// @throws UserException if llama.cpp has no such tokenizer
-  static SequencedMap<String, Object> metadata(ModelDirectory model, int size) {
+  public static SequencedMap<String, Object> metadata(ModelDirectory model, int size) {
     GgufVocabulary vocabulary = new GgufVocabulary(model, size);
     vocabulary.fill();
     return vocabulary.metadata;

@@ -204,7 +204,7 @@ public final class ModelDirectory implements AutoCloseable {
   /// Whether the tensors have the engine's own names and layout (those of the compact format)
   /// instead of the family's: so in GGUF files and compact models.
   public boolean neutral() {
-    return tensors instanceof GgufModel || config.path("model_type").asString("").equals("modegpt");
+    return tensors instanceof GgufModel || config.path("modegpt").isObject();
   }
 
   /// Content of the files that go unchanged beside new weights, by name: tokenizer, generation

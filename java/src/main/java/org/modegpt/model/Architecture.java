@@ -175,6 +175,11 @@ public record Architecture(
     return new SlicedTensors(file, slices);
   }
 
+  /// Where in this family's files a role's weight lies, for a model of these (dense) sizes.
+  public TensorSlice slice(Role role, int index, ModelConfig sizes) {
+    return slice(layer.get(role), name(role, index), sizes);
+  }
+
   private static TensorSlice slice(Place place, String name, ModelConfig sizes) {
     int h = sizes.headDim();
     int q = sizes.heads() * h;

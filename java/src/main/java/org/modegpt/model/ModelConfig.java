@@ -59,7 +59,7 @@ public record ModelConfig(
     if (type.isEmpty()) {
       throw new UserException("config.json has no model_type");
     }
-    return type.equals(COMPACT_TYPE)
+    return type.equals(COMPACT_TYPE) || config.path("modegpt").isObject()
         ? ofCompact(config, config.path("modegpt"))
         : FamilyConfig.of(Architecture.of(type), config);
   }
