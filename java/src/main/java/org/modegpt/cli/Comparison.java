@@ -52,14 +52,20 @@ final class Comparison {
   }
 
   /// Measures what was written to `folder` and reports it to the present run's record.
-  void add(Path folder, CompressionReport report, boolean sizesOnly) {
+  ///
+  /// @param type of the weights, where several are compared
+  void add(Path folder, @Nullable String type, CompressionReport report, boolean sizesOnly) {
     made.add(new Made(folder, report));
     if (rows.isEmpty()) {
       rows.add(row("original", original, report.bytesBefore(), sizesOnly));
     }
     try (Transformer compressed = Transformer.open(folder)) {
       String name = String.format(Locale.ROOT, "%.1f %% removed", 100 * report.reachedRatio());
-      rows.add(row(name, compressed, report.bytesAfter(), sizesOnly));
+      long bytes =
+          compressed.tensors().names().stream()
+              .mapToLong(n -> compressed.tensors().info(n).bytes())
+              .sum();
+      rows.add(row(type == null ? name : name + ", " + type, compressed, bytes, sizesOnly));
     }
     Run run = output.run();
     if (run != null) {

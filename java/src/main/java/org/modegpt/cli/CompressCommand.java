@@ -14,15 +14,16 @@ import org.modegpt.calibrate.CalibrationData;
 import org.modegpt.calibrate.Calibrator;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.compress.AllocationRule;
-import org.modegpt.compress.CompressionReport;
 import org.modegpt.compress.CompressionText;
 import org.modegpt.compress.Compressor;
 import org.modegpt.compress.CurveFile;
 import org.modegpt.compress.QualitySearch;
 import org.modegpt.compress.RankPlan;
 import org.modegpt.compress.Recipe;
+import org.modegpt.export.OutputFormat;
 import org.modegpt.io.Json;
 import org.modegpt.io.ModelWriter;
+import org.modegpt.model.Architecture;
 import org.modegpt.model.Transformer;
 import org.modegpt.tensor.DType;
 import picocli.CommandLine.Command;
@@ -44,7 +45,8 @@ import tools.jackson.databind.node.ObjectNode;
       "  modegpt compress my-model --ratio 0.3 --output small --calibration my.txt",
       "  modegpt compress my-model --statistics my.statistics --ratio 0.1,0.2,0.3 --output small",
       "  modegpt compress my-model --max-perplexity-increase 10%% -f my-test.txt",
-      "  modegpt compress my-model --statistics my.statistics --ratio 0.3 --dry-run"
+      "  modegpt compress my-model --statistics my.statistics --ratio 0.3 --dry-run",
+      "  modegpt compress my-model --ratio 0.3 --format gguf --dtype f16,q8_0,q4_0   files for llama.cpp, each measured"
     })
 final class CompressCommand implements Callable<Integer> {
   @Mixin private ModelOption source;
@@ -102,12 +104,15 @@ final class CompressCommand implements Callable<Integer> {
       description = "Statistics from 'modegpt calibrate'; otherwise the model is calibrated first.")
   private @Nullable Path statisticsFile;
 
+  @Mixin private FormatOption format;
+
   @Option(
       names = "--dtype",
       paramLabel = "TYPE",
-      defaultValue = "auto",
-      description = "bf16, f16, f32, or auto for the model's own (default: ${DEFAULT-VALUE}).")
-  private String dtype;
+      split = ",",
+      description =
+          "bf16, f16, f32, auto for the model's own, for GGUF also q8_0 or q4_0; several separated by commas are each written and measured (default: auto).")
+  private List<String> dtypes = List.of("auto");
 
   @Option(
       names = "--max-shard-size",
@@ -163,14 +168,20 @@ final class CompressCommand implements Callable<Integer> {
     }
     parameters.put("allocation", recipe.allocation().name().toLowerCase(Locale.ROOT));
     parameters.put("multiple_of", recipe.multipleOf());
-    parameters.put("dtype", dtype);
+    parameters.put("dtype", String.join(",", dtypes));
+    parameters.put("format", format.format(folder, OutputFormat.COMPACT).label());
     parameters.put("statistics", statisticsFile == null ? "" : statisticsFile);
     return parameters;
   }
 
   private int run(Recipe base, RecordOptions.@Nullable Recording recording) {
-    DType type = DTypes.parse(dtype);
-    long shard = org.modegpt.io.ByteSize.parse(maxShardSize);
+    CompressOutputs outputs =
+        new CompressOutputs(
+            format.format(folder, OutputFormat.COMPACT),
+            dtypes,
+            org.modegpt.io.ByteSize.parse(maxShardSize),
+            overwrite,
+            engine.threads);
     List<Double> asked =
         targetParameters != null
             ? List.of(base.ratio())
@@ -188,7 +199,7 @@ final class CompressCommand implements Callable<Integer> {
         return 0;
       }
       for (double ratio : asked) {
-        requireFree(folder(model, base.withRatio(ratio), asked.size() > 1));
+        outputs.requireFree(folder(model, base.withRatio(ratio), asked.size() > 1));
       }
       Comparison comparison = new Comparison(model, backend, evaluation, output);
       Path file;
@@ -212,12 +223,22 @@ final class CompressCommand implements Callable<Integer> {
           }
           Path out = allowed != null ? first : folder(model, recipe, asked.size() > 1);
           RankPlan plan = plans.get(i);
-          Compressor.Output written = new Compressor.Output(out, type, shard, overwrite);
-          CompressionReport report =
-              output.told(
-                  "decomposition",
-                  () -> compressor.run(statistics, recipe, plan, text, written, output.progress()));
-          comparison.add(out, report, noEvaluation);
+          outputs.write(
+              out,
+              own(model),
+              compact ->
+                  output.told(
+                      "decomposition",
+                      () ->
+                          compressor.run(
+                              statistics,
+                              recipe,
+                              CompressOutputs.plan(outputs.format(), compressor, recipe, plan),
+                              text,
+                              compact,
+                              output.progress())),
+              output.progress(),
+              (path, label, made) -> comparison.add(path, label, made, noEvaluation));
         }
       }
       if (statisticsFile == null) {
@@ -341,6 +362,14 @@ final class CompressCommand implements Callable<Integer> {
         : recipe.withRatio(ratio);
   }
 
+  /// The type of most weights, as far as outputs can have it.
+  private static DType own(Transformer model) {
+    String name = Architecture.compact().name(Architecture.Global.EMBEDDING);
+    DType stored = DType.valueOf(model.tensors().info(name).dtype());
+    return stored.quantised() ? DType.BF16 : stored;
+  }
+
+  /// Where the model of a ratio goes, without the ending of a file.
   private Path folder(Transformer model, Recipe recipe, boolean several) {
     String size =
         targetParameters != null
@@ -353,12 +382,6 @@ final class CompressCommand implements Callable<Integer> {
       return Path.of("out", name);
     }
     return several ? folder.resolve(name) : folder;
-  }
-
-  private void requireFree(Path out) {
-    if (Files.exists(out) && !overwrite) {
-      throw new UserException(out + " exists already; choose another --output or add --overwrite");
-    }
   }
 
   /// Statistics for this run, from a run that was stopped or new; on the device if they fit.
@@ -405,6 +428,8 @@ final class CompressCommand implements Callable<Integer> {
       }
       plan = compressor.uniformPlan(recipe);
     }
+    plan =
+        CompressOutputs.plan(format.format(folder, OutputFormat.COMPACT), compressor, recipe, plan);
     long before = model.config().matrixParameters();
     long after = plan.parameters(compressor.sizes());
     if (output.json) {

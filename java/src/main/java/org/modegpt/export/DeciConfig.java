@@ -30,6 +30,8 @@ final class DeciConfig {
       layers.add(new CompactConfig.Layer(shape.withMlpWidth(width), model.presentRoles()));
     }
     ObjectNode config = CompactConfig.of(model.config(), sizes, layers);
+    int widest = model.layers().map(model::width).max().orElse(0);
+    config.withObject("modegpt").put("mlp_width", widest);
     config.put("model_type", "nemotron-nas");
     config.putArray("architectures").add("DeciLMForCausalLM");
     ArrayNode blocks = config.putArray("block_configs");

@@ -83,6 +83,7 @@ final class DenseModel {
       config.remove("modegpt");
       config.remove("auto_map");
     }
+    config.remove("layer_intermediate_sizes");
     config.remove("quantization_config");
     return config;
   }
@@ -154,15 +155,17 @@ final class DenseModel {
       }
     }
     LayerShape shape = source.config().shapes().get(layer);
+    BlockSizes full = BlockSizes.of(sizes);
     BlockSizes block =
         new BlockSizes(
-            sizes.hiddenSize(),
-            sizes.heads(),
-            sizes.kvHeads(),
-            sizes.headDim(),
+            full.hidden(),
+            full.heads(),
+            full.kvHeads(),
+            full.headDim(),
             width(layer),
-            sizes.design().gated(),
-            shape.pairs() > 0);
+            full.gated(),
+            full.pairs(),
+            false);
     Map<Role, Tensor> dense = new DenseView(backend, block).of(arena, shape, stored);
     for (Role role : roles) {
       dense.computeIfAbsent(

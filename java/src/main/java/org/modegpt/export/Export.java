@@ -113,7 +113,7 @@ public final class Export {
   /// A compact model in another type.
   private void compact(
       Path out, boolean overwrite, long maxShardBytes, Backend backend, Progress progress) {
-    if (!source.config().compressed()) {
+    if (!source.directory().config().has("modegpt")) {
       throw new UserException(
           "%s is not compressed, so it has no compact form; compress it, or choose another --format"
               .formatted(source.directory().path()));

@@ -159,18 +159,9 @@ final class GgufLayout {
           put(all, "rope.scaling.original_context_length", original);
         }
       }
-      case "longrope", "su" -> {
-        int original =
-            scaling
-                .path("original_max_position_embeddings")
-                .asInt(
-                    model
-                        .config()
-                        .path("original_max_position_embeddings")
-                        .asInt(sizes.contextLength()));
-        put(all, "rope.scaling.original_context_length", original);
-        put(all, "rope.scaling.attn_factor", (float) Math.sqrt(rope.logitFactor()));
-      }
+      case "longrope", "su" ->
+          throw new UserException(
+              "LongRoPE scaling is not written in llama.cpp's form; choose a folder format");
       default -> {}
     }
   }

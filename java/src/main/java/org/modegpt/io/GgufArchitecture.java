@@ -31,6 +31,7 @@ final class GgufArchitecture {
   private static final Map<String, Family> FAMILIES =
       Map.ofEntries(
           Map.entry("llama", new Family("llama", "LlamaForCausalLM", true, 0)),
+          Map.entry("deci", new Family("llama", "LlamaForCausalLM", true, 0)),
           Map.entry("qwen2", new Family("qwen2", "Qwen2ForCausalLM")),
           Map.entry("qwen3", new Family("qwen3", "Qwen3ForCausalLM")),
           Map.entry("gemma", new Family("gemma", "GemmaForCausalLM", false, 1)),
@@ -250,7 +251,11 @@ final class GgufArchitecture {
 
   private void common(ObjectNode config) {
     config.put("hidden_size", hidden);
-    config.put("intermediate_size", count("feed_forward_length"));
+    if (name.equals("deci")) {
+      widths(config);
+    } else {
+      config.put("intermediate_size", count("feed_forward_length"));
+    }
     config.put("num_hidden_layers", count("block_count"));
     config.put("num_attention_heads", heads);
     config.put("max_position_embeddings", count("context_length"));
@@ -275,6 +280,14 @@ final class GgufArchitecture {
       config.put("attention_bias", file.tensors().containsKey("blk.0.attn_q.bias"));
       config.put("mlp_bias", file.tensors().containsKey("blk.0.ffn_up.bias"));
     }
+  }
+
+  /// MLP widths per layer; `layer_intermediate_sizes` is a key of this program.
+  private void widths(ObjectNode config) {
+    List<Long> widths = file.list(key("feed_forward_length"), Long.class);
+    ArrayNode all = config.putArray("layer_intermediate_sizes");
+    widths.forEach(all::add);
+    config.put("intermediate_size", widths.stream().mapToLong(w -> w).max().orElse(0));
   }
 
   private void gpt2(ObjectNode config) {

@@ -89,7 +89,8 @@ public final class GgufVocabulary {
   }
 
   private String preTokenizer() {
-    PreTokenizer found = PreTokenizer.of(
+    PreTokenizer found =
+        PreTokenizer.of(
             tokenizer.path("pre_tokenizer"),
             tokenizer.path("normalizer").path("type").asString("").equals("NFC"),
             tokenizer.path("model").path("ignore_merges").asBoolean(false));

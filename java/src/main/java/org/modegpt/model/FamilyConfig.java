@@ -48,6 +48,7 @@ final class FamilyConfig {
     if (width <= 0) {
       width = size("intermediate_size");
     }
+    JsonNode widths = config.path("layer_intermediate_sizes"); // of a GGUF file of the kind deci
     int context = integer("max_position_embeddings", 2048);
     List<Integer> windows = windows(layers);
     List<Rope> ropes = ropes(headDim, context);
@@ -60,7 +61,8 @@ final class FamilyConfig {
       int pairs = ropes.isEmpty() || !rotates(i) ? 0 : ropes.get(set).inverseFrequencies().length;
       LayerAttention attention =
           new LayerAttention(pairs == 0 ? 0 : set, window, design.normEps(), design.normEps());
-      shapes.add(LayerShape.full(width, headDim, kvHeads, pairs, attention));
+      int own = widths.isArray() ? widths.path(i).asInt(0) : width;
+      shapes.add(LayerShape.full(own, headDim, kvHeads, pairs, attention));
     }
     int longest = ropes.stream().mapToInt(Rope::longest).min().orElse(Integer.MAX_VALUE);
     return new ModelConfig(
@@ -77,7 +79,7 @@ final class FamilyConfig {
         ropes,
         get("tie_word_embeddings").asBoolean(false),
         shapes,
-        false);
+        widths.isArray());
   }
 
   // ---- values of config.json
