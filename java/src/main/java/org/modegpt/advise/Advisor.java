@@ -190,7 +190,7 @@ public final class Advisor {
           "perplexity: nothing yet; run modegpt compress at two or three ratios, and it will be predicted");
     }
     lines.add(line("speed", speed, evidence.speedKey(), "modegpt bench"));
-    lines.add(line("memory", memory, "the most memory while generating", "modegpt bench"));
+    lines.add(line("memory", memory, "the most memory while generating", "modegpt generate"));
     lines.add(
         size.points() == 0
             ? "size: the share of parameters that a ratio counts"

@@ -31,7 +31,7 @@ import tools.jackson.databind.node.ObjectNode;
     mixinStandardHelpOptions = true,
     footer = {
       "",
-      "Every compress and bench of a model, and of what was made from it, makes the predictions better; bands are two standard errors.",
+      "Every compress, bench and generate of a model, and of what was made from it, makes the predictions better; bands are two standard errors.",
       "",
       "Examples:",
       "  modegpt advise my-model --max-memory 2GiB",

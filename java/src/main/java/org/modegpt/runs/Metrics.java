@@ -50,7 +50,7 @@ public final class Metrics {
   public static final String PEAK_RSS = "peak_rss_bytes";
 
   /// Highest resident memory of processes that generate with a model; derived from [#PEAK_RSS] of
-  /// `bench` and `generate` runs.
+  /// `generate` runs.
   public static final String SERVING_MEMORY = "serving_memory_bytes";
 
   /// Wall time of the run in seconds; recorded by [Run] itself when it ends.

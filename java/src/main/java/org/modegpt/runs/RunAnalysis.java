@@ -21,7 +21,6 @@ public final class RunAnalysis {
       Set.of(
           "ratio", "target_parameters", "allocation", "multiple_of", "dtype", "device", "threads");
 
-  private static final Set<String> SERVING = Set.of("bench", "generate");
   private static final int HISTORY = 1000;
   private static final int RUNS = 5_000;
   private static final String OF_BASE = "of=base";
@@ -140,7 +139,8 @@ public final class RunAnalysis {
       boolean cost = name.equals(Metrics.SECONDS) || name.equals(Metrics.PEAK_RSS);
       if (made || !cost) {
         metrics.putIfAbsent(row.key(), row.metric.value());
-      } else if (SERVING.contains(row.kind) && name.equals(Metrics.PEAK_RSS)) {
+      } else if (row.kind.equals("generate") && name.equals(Metrics.PEAK_RSS)) {
+        // Not from bench: its process may have held other models before.
         metrics.putIfAbsent(Metrics.SERVING_MEMORY, row.metric.value());
       }
       Long bytes = row.model.bytes();

@@ -49,6 +49,13 @@ class AdvisorTest {
             return 0;
           });
       recorder.record(
+          "generate",
+          Map.of("model", name),
+          run -> {
+            run.model(new ModelUse(ModelUse.SUBJECT, "/m/" + name, name, 100L, bytes));
+            return 0;
+          });
+      recorder.record(
           "bench",
           Map.of("model", name),
           run -> {
@@ -78,7 +85,7 @@ class AdvisorTest {
       assertThat(p.perplexity().low()).isLessThan(p.perplexity().value());
       assertThat(p.bytes().value()).isCloseTo(760, within(1.0));
       assertThat(p.tokensPerSecond().value()).isCloseTo(1 / (0.002 + 760e-6), within(1.0));
-      assertThat(p.memory()).as("resident memory of the bench runs").isNotNull();
+      assertThat(p.memory()).as("resident memory of the generate runs").isNotNull();
       assertThat(p.measured()).isFalse();
       assertThat(advisor.predict("paper", 0.2, NONE).measured()).isTrue();
       assertThat(advisor.basis()).anyMatch(l -> l.contains("paper: 4 measured ratios"));
