@@ -188,8 +188,9 @@ class Model:
             self.length = 32
         reference = math.exp(self.reference_loss(self.load(self.compact, trust_remote_code=True), first=self.length // 2 + 1))
         out = run(tools / "llama-perplexity", "-m", self.work / "f32.gguf", "-f", self.text, "-c", self.length, "-t", 1, "-b", self.length)
-        found = re.search(r"Final estimate: PPL = ([0-9.]+)", "".join(out))
-        return self.close(float(found.group(1)), reference, 1e-2) if found else "FAILED: no estimate"
+        # The running estimate: the final one is not printed where its error cannot be estimated.
+        found = re.findall(r"\[\d+\]([0-9.]+),", "".join(out))
+        return self.close(float(found[-1]), reference, 1e-2) if found else "FAILED: no estimate"
 
 
 def main():

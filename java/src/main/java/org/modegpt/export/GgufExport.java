@@ -120,19 +120,20 @@ final class GgufExport {
     return cols % wanted.blockLength() == 0 ? wanted : DType.F16;
   }
 
-  /// A tensor of a block: one role's weight, or for Phi-3 gate and up in one.
+  /// A tensor of a block: one role's weight, or several that the architecture wants in one.
   private record Part(List<Role> roles, List<Long> shape) {}
 
   private SequencedMap<String, Part> parts(int layer) {
     SequencedMap<String, Part> parts = new LinkedHashMap<>();
-    boolean fused = model.sizes().modelType().equals("phi3");
     for (Role role : model.presentRoles()) {
+      List<Role> together = layout.together(role);
       List<Long> shape = model.shape(role, layer);
-      if (fused && role == Role.GATE) {
-        List<Long> both = List.of(2 * shape.getFirst(), shape.get(1));
-        parts.put(layout.name(Role.UP, layer), new Part(List.of(Role.GATE, Role.UP), both));
-      } else if (!fused || role != Role.UP) {
-        parts.put(layout.name(role, layer), new Part(List.of(role), vector(role, shape)));
+      if (together.size() == 1) {
+        parts.put(layout.name(role, layer), new Part(together, vector(role, shape)));
+      } else if (role == together.getFirst()) {
+        long outputs = together.stream().mapToLong(r -> model.shape(r, layer).getFirst()).sum();
+        List<Long> joint = shape.size() == 1 ? List.of(outputs) : List.of(outputs, shape.get(1));
+        parts.put(layout.name(role, layer), new Part(together, joint));
       }
     }
     return parts;
@@ -154,7 +155,7 @@ final class GgufExport {
             Role role = part.roles.getFirst();
             Tensor tensor = weights.get(role);
             if (part.roles.size() > 1) {
-              tensor = stacked(arena, tensor, weights.get(part.roles.get(1)));
+              tensor = stacked(arena, part.roles.stream().map(weights::get).toList());
             }
             if (role.normWeight()) {
               shift(tensor);
@@ -177,11 +178,18 @@ final class GgufExport {
     }
   }
 
-  private static Tensor stacked(Arena arena, Tensor a, Tensor b) {
-    Tensor out = Tensor.allocate(arena, DType.F32, a.rows() + b.rows(), a.cols());
-    out.rows(0, a.rows()).copyFrom(a);
-    out.rows(a.rows(), out.rows()).copyFrom(b);
-    return out;
+  /// The outputs of several weights one after the other.
+  private static Tensor stacked(Arena arena, List<Tensor> weights) {
+    boolean vectors = weights.getFirst().rows() == 1;
+    List<Tensor> columns = weights.stream().map(w -> vectors ? w.reshape(w.cols(), 1) : w).toList();
+    long rows = columns.stream().mapToLong(Tensor::rows).sum();
+    Tensor out = Tensor.allocate(arena, DType.F32, rows, columns.getFirst().cols());
+    long at = 0;
+    for (Tensor column : columns) {
+      out.rows(at, at + column.rows()).copyFrom(column);
+      at += column.rows();
+    }
+    return vectors ? out.reshape(1, rows) : out;
   }
 
   /// Rows of every head from two halves to pairs: row `s * h/2 + t` becomes row `2 t + s`.

@@ -2,6 +2,7 @@ package org.modegpt.export;
 
 import java.util.EnumMap;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.SequencedMap;
 import java.util.stream.IntStream;
@@ -54,6 +55,13 @@ final class GgufLayout {
     BLOCK.put(Role.DOWN, "ffn_down");
     BLOCK.put(Role.MLP_OUTPUT_NORM, "post_ffw_norm");
   }
+
+  private static final List<List<Role>> QKV =
+      List.of(List.of(Role.Q, Role.K, Role.V), List.of(Role.Q_BIAS, Role.K_BIAS, Role.V_BIAS));
+
+  /// Weights that an architecture has in one tensor.
+  private static final Map<String, List<List<Role>>> FUSED =
+      Map.of("gpt2", QKV, "gptneox", QKV, "phi3", List.of(List.of(Role.GATE, Role.UP)));
 
   private final DenseModel model;
   private final ModelConfig sizes;
@@ -237,10 +245,23 @@ final class GgufLayout {
     };
   }
 
+  /// The roles that share a tensor with this one, in their order in it.
+  List<Role> together(Role role) {
+    for (List<Role> group : FUSED.getOrDefault(target.name, List.of())) {
+      if (group.contains(role)) {
+        return group;
+      }
+    }
+    return List.of(role);
+  }
+
   String name(Role role, int layer) {
     boolean bias = role.name().endsWith("_BIAS");
     Role of = bias ? Role.valueOf(role.name().replace("_BIAS", "")) : role;
-    return "blk.%d.%s.%s".formatted(layer, BLOCK.get(of), bias ? "bias" : "weight");
+    boolean fused = together(role).size() > 1;
+    // A gate in one with the other half goes by the other's name.
+    String name = !fused ? BLOCK.get(of) : of == Role.GATE ? BLOCK.get(Role.UP) : "attn_qkv";
+    return "blk.%d.%s.%s".formatted(layer, name, bias ? "bias" : "weight");
   }
 
   static String name(Global global) {

@@ -107,7 +107,8 @@ class ExportTest {
         assertClose(logits(export(compact, format, DType.F32)), expected, 5e-5);
       } catch (UserException e) {
         System.out.printf("%s as %s: %s%n", family, format.label(), e.getMessage());
-        assertThat(e.getMessage()).containsAnyOf("llama.cpp", "normalised queries", "not Llama 3's");
+        assertThat(e.getMessage())
+            .containsAnyOf("llama.cpp", "normalised queries", "not Llama 3's");
       }
     }
     Path again = export(compact, OutputFormat.COMPACT, DType.F32);
