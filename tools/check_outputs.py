@@ -209,9 +209,9 @@ def main():
         for name, path in models.items():
             if arguments.only and not re.fullmatch(arguments.only, name):
                 continue
-            row, reason = [], None
+            row, reason, file = [], None, True
             for column, cell in Model(name, path, pathlib.Path(work), arguments).cells():
-                if reason:
+                if reason or (not file and column in ("GGUF in", "llama.cpp")):
                     row.append("-")
                     continue
                 try:
@@ -219,6 +219,7 @@ def main():
                 except Impossible as e:
                     value = str(e)
                     reason = column if column in ("load", "compress") else None
+                    file = column != "GGUF out"
                 except ImportError as e:
                     value = f"{e.name} is not installed"
                 except Exception as e:  # a row must not end the table, and must not pass
