@@ -169,6 +169,7 @@ class CalibratorTest {
 
   @Test
   void sequencesBeyondTheContextAreRefused() {
+    assertThat(TestData.model("stories260K")).exists(); // or the test is skipped, with the reason
     assertThatThrownBy(
             () -> calibrate(List.of(new int[4096]), folder.resolve("s"), Progress.SILENT))
         .isInstanceOf(UserException.class)
