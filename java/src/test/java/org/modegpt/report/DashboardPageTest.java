@@ -55,6 +55,7 @@ class DashboardPageTest {
           record(recorder, recipe, 1 - 0.1 * i, perplexity[i] * worse);
         }
       }
+      tick();
       recorder.record(
           "eval",
           Map.of("model", HOSTILE, "recipe", HOSTILE, HOSTILE, HOSTILE),
@@ -70,7 +71,13 @@ class DashboardPageTest {
     }
   }
 
+  /// Runs of the same millisecond come in any order.
+  private static void tick() {
+    java.util.concurrent.locks.LockSupport.parkNanos(5_000_000);
+  }
+
   private static void record(RunRecorder recorder, String recipe, double ratio, double perplexity) {
+    tick();
     recorder.record(
         "compress",
         Map.of("model", "wiki-16m", "recipe", recipe, "ratio", ratio),
