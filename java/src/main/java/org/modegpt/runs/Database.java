@@ -11,6 +11,7 @@ import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 
@@ -27,6 +28,9 @@ final class Database implements AutoCloseable {
   interface RowReader<T> {
     T read(ResultSet row) throws SQLException;
   }
+
+  private static final int BUSY_MILLIS = 30_000;
+  private static final int SQLITE_BUSY = 5;
 
   private final String location;
   private final boolean postgres;
@@ -146,12 +150,35 @@ final class Database implements AutoCloseable {
     // without waiting.
     Connection c =
         DriverManager.getConnection(
-            "jdbc:sqlite:" + file + "?busy_timeout=30000&transaction_mode=IMMEDIATE");
-    execute(c, "pragma journal_mode=wal");
-    // In WAL mode "normal" survives a kill of the process; only a power cut can lose the last
-    // moments.
-    execute(c, "pragma synchronous=normal");
-    return c;
+            "jdbc:sqlite:" + file + "?busy_timeout=" + BUSY_MILLIS + "&transaction_mode=IMMEDIATE");
+    try {
+      writeAhead(c);
+      // In WAL mode "normal" survives a kill of the process; only a power cut can lose the last
+      // moments.
+      execute(c, "pragma synchronous=normal");
+      return c;
+    } catch (SQLException e) {
+      try (c) {
+        throw e;
+      }
+    }
+  }
+
+  /// Turns on write-ahead logging. SQLite refuses at once, without its busy timeout, when another
+  /// connection does the same to a new file at the same moment, so the waiting is done here.
+  private static void writeAhead(Connection c) throws SQLException {
+    long deadline = System.nanoTime() + BUSY_MILLIS * 1_000_000L;
+    while (true) {
+      try {
+        execute(c, "pragma journal_mode=wal");
+        return;
+      } catch (SQLException e) {
+        if (e.getErrorCode() != SQLITE_BUSY || System.nanoTime() > deadline) {
+          throw e;
+        }
+        LockSupport.parkNanos(2_000_000);
+      }
+    }
   }
 
   private static void execute(Connection c, String sql) throws SQLException {

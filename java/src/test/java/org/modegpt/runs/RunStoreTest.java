@@ -11,10 +11,16 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.modegpt.UserException;
@@ -67,6 +73,28 @@ class RunStoreTest {
       RunRecord run = run(3, "m", now);
       add(store, run);
       assertThat(store.read(run.id())).isEqualTo(run);
+    }
+  }
+
+  /// SQLite refuses at once, without its busy timeout, when two connections turn on write-ahead
+  /// logging at the same moment.
+  @Test
+  void manyMayCreateTheSameStoreAtTheSameMoment() throws Exception {
+    try (ExecutorService threads = Executors.newFixedThreadPool(4)) {
+      for (int round = 0; round < 100; round++) {
+        String fresh = folder.resolve("fresh/" + round + ".db").toString();
+        CyclicBarrier start = new CyclicBarrier(4);
+        Callable<Integer> open =
+            () -> {
+              start.await();
+              try (RunStore store = RunStore.open(fresh)) {
+                return store.list(RunFilter.newest(1)).size();
+              }
+            };
+        for (Future<Integer> opened : threads.invokeAll(Collections.nCopies(4, open))) {
+          assertThat(opened.get()).isZero();
+        }
+      }
     }
   }
 
