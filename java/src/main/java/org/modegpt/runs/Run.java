@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.time.Instant;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -15,9 +16,11 @@ import org.modegpt.Progress;
 /// Close it when done: a run closed without [#finish] counts as failed.
 public final class Run implements AutoCloseable {
   private static final long PROGRESS_INTERVAL_NANOS = 500_000_000;
+  private static final AtomicLong LAST_START = new AtomicLong();
 
   private final String id;
-  private final Instant started = Instant.now();
+  private final Instant started = nextStart();
+  private final long startNanos = System.nanoTime();
   private final Consumer<RunEvent> sink;
   private final Consumer<String> problems;
   private final ResourceSampler sampler;
@@ -36,6 +39,13 @@ public final class Run implements AutoCloseable {
     this.problems = problems;
     this.sampler = sampler;
     this.whenEnded = whenEnded;
+  }
+
+  /// Now, but at least a millisecond after the last run of this process: the store keeps
+  /// milliseconds, and lists runs in the order in which they began.
+  private static Instant nextStart() {
+    long now = System.currentTimeMillis();
+    return Instant.ofEpochMilli(LAST_START.updateAndGet(last -> Math.max(last + 1, now)));
   }
 
   /// The id that `runs show` takes; empty with recording off.
@@ -183,12 +193,7 @@ public final class Run implements AutoCloseable {
         if (peak > 0) {
           metric(Metrics.PEAK_RSS, (double) peak, null, "B", Map.of());
         }
-        metric(
-            Metrics.SECONDS,
-            (System.currentTimeMillis() - started.toEpochMilli()) / 1e3,
-            null,
-            "s",
-            Map.of());
+        metric(Metrics.SECONDS, (System.nanoTime() - startNanos) / 1e9, null, "s", Map.of());
         send(new RunEvent.Ended(id, status, Instant.now(), error));
       }
       ended = true;

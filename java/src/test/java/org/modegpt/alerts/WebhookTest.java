@@ -62,8 +62,10 @@ class WebhookTest {
   @Test
   void triesAgainAfterAFailureAndAfterSilence() throws Exception {
     answers.addAll(List.of(503, 0, 200));
-    webhook("", Duration.ofMillis(700), 3).send(List.of(ALERT));
-    assertThat(calls).hasSize(3);
+    // On a busy machine an answer may take longer than this; then it is tried once more.
+    webhook("", Duration.ofMillis(700), 8).send(List.of(ALERT));
+    assertThat(answers).isEmpty();
+    assertThat(calls).hasSizeGreaterThanOrEqualTo(3);
     assertThat(new String(calls.getLast().body(), StandardCharsets.UTF_8))
         .contains("\"rule\":\"rule\"", "\"metric\":\"perplexity\"", "\"value\":22.0");
     assertThat(calls.getLast().headers()).doesNotContainKey(Webhook.SIGNATURE);
@@ -72,12 +74,12 @@ class WebhookTest {
   @Test
   void aRefusalIsNotRepeatedAndATrialEnds() {
     answers.add(403);
-    assertThatThrownBy(() -> webhook("", Duration.ofSeconds(2), 3).send(List.of(ALERT)))
+    assertThatThrownBy(() -> webhook("", Duration.ofSeconds(60), 3).send(List.of(ALERT)))
         .isInstanceOf(IOException.class)
         .hasMessageContaining("403");
     assertThat(calls).hasSize(1);
     answers.addAll(List.of(500, 500));
-    assertThatThrownBy(() -> webhook("", Duration.ofSeconds(2), 2).send(List.of(ALERT)))
+    assertThatThrownBy(() -> webhook("", Duration.ofSeconds(60), 2).send(List.of(ALERT)))
         .hasMessageContaining("500");
     assertThat(calls).hasSize(3);
   }
@@ -85,13 +87,13 @@ class WebhookTest {
   @Test
   void signsWithTheSecretAndRefusesToGoWithoutIt() throws Exception {
     // PATH stands in for a secret: a test cannot set its own environment.
-    webhook("PATH", Duration.ofSeconds(2), 1).send(List.of(ALERT));
+    webhook("PATH", Duration.ofSeconds(60), 1).send(List.of(ALERT));
     Call call = calls.getFirst();
     String at = call.headers().getFirst(Webhook.TIMESTAMP);
     assertThat(call.headers().getFirst(Webhook.SIGNATURE))
         .isEqualTo("sha256=" + Webhook.sign(System.getenv("PATH"), at, call.body()));
     assertThatThrownBy(
-            () -> webhook("MODEGPT_NO_SUCH", Duration.ofSeconds(2), 1).send(List.of(ALERT)))
+            () -> webhook("MODEGPT_NO_SUCH", Duration.ofSeconds(60), 1).send(List.of(ALERT)))
         .isInstanceOf(UserException.class)
         .hasMessageContaining("MODEGPT_NO_SUCH");
     // HMAC-SHA256 of "1.{}" with the key "key", computed with: printf '1.{}' | openssl dgst -sha256

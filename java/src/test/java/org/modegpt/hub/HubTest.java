@@ -238,7 +238,7 @@ class HubTest {
           exchange.getResponseBody().write(weights, 0, 1000);
           exchange.getResponseBody().flush();
           try {
-            Thread.sleep(4_000);
+            Thread.sleep(60_000);
           } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
           }
@@ -246,7 +246,7 @@ class HubTest {
         });
     long start = System.nanoTime();
     assertComplete(download(REF));
-    assertThat(Duration.ofNanos(System.nanoTime() - start)).isLessThan(Duration.ofSeconds(4));
+    assertThat(Duration.ofNanos(System.nanoTime() - start)).isLessThan(Duration.ofSeconds(60));
     assertThat(said).anyMatch(l -> l.contains("sent nothing for 1 s"));
   }
 

@@ -19,6 +19,9 @@ import tools.jackson.databind.json.JsonMapper;
 
 /// A headless Chromium driven by the WebDriver protocol, spoken directly.
 final class Chromium implements AutoCloseable {
+  /// For a machine on which other work takes the processors.
+  private static final Duration PATIENCE = Duration.ofSeconds(60);
+
   private static final JsonMapper JSON = JsonMapper.shared();
 
   private final Process driver;
@@ -111,7 +114,8 @@ final class Chromium implements AutoCloseable {
 
   /// Waits until the script returns true.
   void await(String condition) throws IOException {
-    for (int i = 0; i < 300; i++) {
+    long start = System.nanoTime();
+    while (System.nanoTime() - start < PATIENCE.toNanos()) {
       if (script("return Boolean(" + condition + ")").asBoolean()) {
         return;
       }
@@ -122,7 +126,9 @@ final class Chromium implements AutoCloseable {
       }
     }
     throw new IOException(
-        "never true within 15 s: "
+        "never true within "
+            + PATIENCE.toSeconds()
+            + " s: "
             + condition
             + "; page: "
             + script("return document.body.innerText"));
@@ -167,7 +173,7 @@ final class Chromium implements AutoCloseable {
   private JsonNode send(String method, String url, Object body) throws IOException {
     HttpRequest request =
         HttpRequest.newBuilder(URI.create(url))
-            .timeout(Duration.ofSeconds(60))
+            .timeout(PATIENCE.multipliedBy(2))
             .header("Content-Type", "application/json")
             .method(method, HttpRequest.BodyPublishers.ofString(JSON.writeValueAsString(body)))
             .build();

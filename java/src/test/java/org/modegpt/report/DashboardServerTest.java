@@ -19,7 +19,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -38,12 +37,6 @@ class DashboardServerTest {
   private RunSettings settings;
   private DashboardServer server;
   private String id;
-
-  @BeforeAll
-  static void impatient() {
-    // Taken by the first server of the process, so that waiting for it to hang up is short.
-    System.setProperty("sun.net.httpserver.maxReqTime", "3");
-  }
 
   @BeforeEach
   void start() {
@@ -87,7 +80,7 @@ class DashboardServerTest {
   /// Sends text as it is and returns all that comes back.
   private String raw(String text) throws IOException {
     try (Socket socket = new Socket(InetAddress.getLoopbackAddress(), port())) {
-      socket.setSoTimeout(20_000);
+      socket.setSoTimeout(60_000);
       socket.getOutputStream().write(text.getBytes(StandardCharsets.ISO_8859_1));
       StringBuilder answer = new StringBuilder();
       try {

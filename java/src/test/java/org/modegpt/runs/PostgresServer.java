@@ -13,6 +13,8 @@ import org.jspecify.annotations.Nullable;
 /// A PostgreSQL server of the installed version on a free port of the loopback address, with its
 /// data in a folder.
 final class PostgresServer implements AutoCloseable {
+  private static final int ATTEMPTS = 3;
+
   private final Path data;
   private final Path programs;
   final String url;
@@ -57,10 +59,25 @@ final class PostgresServer implements AutoCloseable {
             "tester",
             "--no-sync"),
         folder);
-    int port;
-    try (ServerSocket socket = new ServerSocket(0)) {
-      port = socket.getLocalPort();
+    for (int attempt = 1; ; attempt++) {
+      int port;
+      try (ServerSocket socket = new ServerSocket(0)) {
+        port = socket.getLocalPort();
+      }
+      try {
+        listen(programs, data, folder, port);
+        return new PostgresServer(
+            programs, data, "jdbc:postgresql://127.0.0.1:" + port + "/postgres?user=tester");
+      } catch (IOException e) {
+        // Another program may have taken the port in between.
+        if (attempt == ATTEMPTS) {
+          throw e;
+        }
+      }
     }
+  }
+
+  private static void listen(Path programs, Path data, Path folder, int port) throws IOException {
     String options = "-h 127.0.0.1 -p " + port + " -k " + folder;
     run(
         asServer(
@@ -74,8 +91,6 @@ final class PostgresServer implements AutoCloseable {
             options,
             "start"),
         folder);
-    return new PostgresServer(
-        programs, data, "jdbc:postgresql://127.0.0.1:" + port + "/postgres?user=tester");
   }
 
   void restart() throws IOException {

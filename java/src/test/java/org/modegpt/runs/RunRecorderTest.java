@@ -8,6 +8,7 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeEach;
@@ -120,7 +121,7 @@ class RunRecorderTest {
   }
 
   private static RunRecord await(RunStore store, String id) {
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 3000; i++) {
       if (store.contains(id) && store.read(id).progress() != null) {
         return store.read(id);
       }
@@ -130,7 +131,22 @@ class RunRecorderTest {
         throw new IllegalStateException(e);
       }
     }
-    throw new AssertionError("the run was not stored within 10 s");
+    throw new AssertionError("the run was not stored within 60 s");
+  }
+
+  @Test
+  void runsOfTheSameMillisecondKeepTheirOrder() {
+    List<String> begun = new ArrayList<>();
+    try (RunRecorder recorder = recorder(settings)) {
+      for (int i = 0; i < 50; i++) {
+        begun.add(recorder.begin("eval", Map.of()).id());
+      }
+    }
+    try (RunStore store = RunStore.open(settings.location())) {
+      assertThat(store.list(RunFilter.newest(50)).reversed())
+          .extracting(RunSummary::id)
+          .containsExactlyElementsOf(begun);
+    }
   }
 
   @Test
