@@ -71,6 +71,7 @@ final class BenchCommand implements Callable<Integer> {
       double mean,
       double deviation,
       double best,
+      List<Double> samples,
       double cpuSeconds) {}
 
   @Override
@@ -85,6 +86,8 @@ final class BenchCommand implements Callable<Integer> {
     try (Backend backend = engine.open()) {
       device = backend.name();
       for (Path path : paths()) {
+        // Remains of the model before this one do not count as this one's memory.
+        System.gc();
         Run run = recording.next(engine.parameters(path));
         try (Transformer model = Transformer.open(path)) {
           run.model(ModelUse.SUBJECT, model.directory().path(), model.parameters());
@@ -166,6 +169,7 @@ final class BenchCommand implements Callable<Integer> {
         mean,
         Math.sqrt(variance),
         Arrays.stream(rates).max().orElse(0),
+        Arrays.stream(rates).boxed().toList(),
         cpuSeconds);
   }
 
@@ -183,6 +187,7 @@ final class BenchCommand implements Callable<Integer> {
         node.put("test", row.test);
         node.put("tokens_per_second", row.mean);
         node.put("stddev", row.deviation);
+        node.set("samples", Json.MAPPER.valueToTree(row.samples));
       }
       output.print(root);
       return;

@@ -94,7 +94,7 @@ final class OutputOptions {
     if (present == null) {
       return work.get();
     }
-    try (Run.Phase _ = present.phase(phase)) {
+    try (Run.Phase _ = present.next(phase)) {
       return work.get();
     }
   }

@@ -1,11 +1,10 @@
 package org.modegpt.evaluate;
 
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Set;
 import org.modegpt.backend.Backend;
+import org.modegpt.io.PeakMemory;
 import org.modegpt.model.Decoder;
 import org.modegpt.model.Sampling;
 import org.modegpt.model.Transformer;
@@ -44,9 +43,9 @@ public record Footprint(
 
   /// Opens the model anew and measures it.
   public static Footprint of(Path path, Backend backend) {
-    resetPeak();
     long start = System.nanoTime();
-    try (Transformer model = Transformer.open(path)) {
+    try (PeakMemory peak = PeakMemory.start();
+        Transformer model = Transformer.open(path)) {
       int room = model.config().contextLength();
       int tokens = Math.min(TOKENS, Math.max(2, room / 4));
       int[] prompt = new int[Math.min(PROMPT, room - tokens)];
@@ -68,7 +67,7 @@ public record Footprint(
             model.parameters(),
             model.tensors().names().stream().mapToLong(n -> model.tensors().info(n).bytes()).sum(),
             load,
-            peak(),
+            peak.bytes(),
             prompt.length,
             tokens,
             Spread.of(prefill),
@@ -93,34 +92,5 @@ public record Footprint(
           return true;
         });
     return new double[] {(first[0] - start) / 1e9, (System.nanoTime() - first[0]) / 1e9};
-  }
-
-  /// Starts the kernel's record of peak memory anew, on Linux; elsewhere there is none to start.
-  private static void resetPeak() {
-    Path clear = Path.of("/proc/self/clear_refs");
-    if (Files.isWritable(clear)) {
-      try {
-        Files.writeString(clear, "5");
-      } catch (IOException e) {
-        return; // then the peak is that of the whole process, which is what is said of it
-      }
-    }
-  }
-
-  private static long peak() {
-    Path status = Path.of("/proc/self/status");
-    if (!Files.isReadable(status)) {
-      return -1;
-    }
-    try {
-      for (String line : Files.readAllLines(status)) {
-        if (line.startsWith("VmHWM:")) {
-          return 1024 * Long.parseLong(line.replaceAll("\\D", ""));
-        }
-      }
-    } catch (IOException e) {
-      return -1;
-    }
-    return -1;
   }
 }

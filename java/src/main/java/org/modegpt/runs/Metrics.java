@@ -46,7 +46,8 @@ public final class Metrics {
   /// Number of parameters.
   public static final String PARAMETERS = "parameters";
 
-  /// Highest resident memory of the process in bytes; recorded by [Run] itself when it ends.
+  /// Highest resident memory of the process during the run in bytes; recorded by [Run] itself when
+  /// it ends.
   public static final String PEAK_RSS = "peak_rss_bytes";
 
   /// Highest resident memory of processes that generate with a model; derived from [#PEAK_RSS] of

@@ -10,6 +10,7 @@ import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.Progress;
+import org.modegpt.io.PeakMemory;
 
 /// A run being recorded. Methods may be called from any thread, return at once (an event is put
 /// into a queue) and never throw; after the run has ended, or with recording off, they do nothing.
@@ -24,6 +25,7 @@ public final class Run implements AutoCloseable {
   private final Consumer<RunEvent> sink;
   private final Consumer<String> problems;
   private final ResourceSampler sampler;
+  private final @Nullable PeakMemory peak;
   private final Runnable whenEnded;
   private @Nullable Phase reported;
   private volatile boolean ended;
@@ -38,6 +40,7 @@ public final class Run implements AutoCloseable {
     this.sink = sink;
     this.problems = problems;
     this.sampler = sampler;
+    this.peak = id.isEmpty() ? null : PeakMemory.start();
     this.whenEnded = whenEnded;
   }
 
@@ -94,14 +97,18 @@ public final class Run implements AutoCloseable {
 
   private synchronized Phase reported(String name) {
     Phase present = reported;
-    if (present == null || !present.name.equals(name)) {
-      if (present != null) {
-        present.close();
-      }
-      present = phase(name);
-      reported = present;
+    return present == null || present.closed || !present.name.equals(name) ? next(name) : present;
+  }
+
+  /// Begins a phase that follows the one before it, which ends: both of those begun here and of
+  /// those that progress names. Close it when it ends, unless another follows.
+  public synchronized Phase next(String name) {
+    if (reported != null) {
+      reported.close();
     }
-    return present;
+    Phase next = phase(name);
+    reported = next;
+    return next;
   }
 
   /// Reports a result; see [Metrics] for names. `standardError` is null where there is none; `unit`
@@ -189,16 +196,23 @@ public final class Run implements AutoCloseable {
       }
       if (!id.isEmpty()) {
         sampleResources();
-        long peak = ResourceSampler.peakMemory();
-        if (peak > 0) {
-          metric(Metrics.PEAK_RSS, (double) peak, null, "B", Map.of());
-        }
+        tellPeak();
         metric(Metrics.SECONDS, (System.nanoTime() - startNanos) / 1e9, null, "s", Map.of());
         send(new RunEvent.Ended(id, status, Instant.now(), error));
       }
       ended = true;
     }
     whenEnded.run();
+  }
+
+  private void tellPeak() {
+    if (peak != null) {
+      long bytes = peak.bytes();
+      if (bytes > 0) {
+        metric(Metrics.PEAK_RSS, (double) bytes, null, "B", Map.of());
+      }
+      peak.close();
+    }
   }
 
   private void send(RunEvent event) {
@@ -213,7 +227,7 @@ public final class Run implements AutoCloseable {
     private final Instant started = Instant.now();
     private final long startNanos = System.nanoTime();
     private volatile long told = startNanos;
-    private boolean closed;
+    private volatile boolean closed;
 
     private Phase(String name) {
       this.name = name;

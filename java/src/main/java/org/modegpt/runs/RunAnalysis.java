@@ -140,7 +140,7 @@ public final class RunAnalysis {
       if (made || !cost) {
         metrics.putIfAbsent(row.key(), row.metric.value());
       } else if (row.kind.equals("generate") && name.equals(Metrics.PEAK_RSS)) {
-        // Not from bench: its process may have held other models before.
+        // Not from bench, whose long prompts take memory that an answer does not.
         metrics.putIfAbsent(Metrics.SERVING_MEMORY, row.metric.value());
       }
       Long bytes = row.model.bytes();

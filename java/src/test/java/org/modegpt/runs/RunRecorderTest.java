@@ -5,15 +5,19 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
+import java.lang.foreign.Arena;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.locks.LockSupport;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.modegpt.Progress;
 
 class RunRecorderTest {
   @TempDir Path folder;
@@ -132,6 +136,55 @@ class RunRecorderTest {
       }
     }
     throw new AssertionError("the run was not stored within 60 s");
+  }
+
+  @Test
+  void aPhaseThatFollowsEndsTheOneThatProgressNamed() {
+    String id;
+    try (RunRecorder recorder = recorder(settings)) {
+      Run run = recorder.begin("compress", Map.of());
+      id = run.id();
+      for (int i = 0; i < 2; i++) {
+        run.progress(Progress.SILENT).update("perplexity", 3, 3, "");
+        try (Run.Phase speed = run.next("speed")) {
+          LockSupport.parkNanos(20_000_000);
+          speed.progress(1, 1);
+        }
+      }
+      run.finish();
+    }
+    try (RunStore store = RunStore.open(settings.location())) {
+      RunRecord run = store.read(id);
+      assertThat(run.phases())
+          .extracting(RunRecord.PhaseSpan::name)
+          .containsExactlyInAnyOrder("perplexity", "speed", "perplexity", "speed");
+      double spent = run.phases().stream().mapToDouble(RunRecord.PhaseSpan::seconds).sum();
+      assertThat(spent).isLessThan(run.metric(Metrics.SECONDS));
+    }
+  }
+
+  @Test
+  void aRunsPeakMemoryIsNotThatOfTheRunBefore() {
+    Assumptions.assumeTrue(
+        Files.isWritable(Path.of("/proc/self/clear_refs")),
+        "skipped: this system keeps no peak memory that can be reset");
+    long size = 256L << 20;
+    List<String> ids = new ArrayList<>();
+    try (RunRecorder recorder = recorder(settings)) {
+      for (long bytes : new long[] {size, 1}) {
+        Run run = recorder.begin("bench", Map.of());
+        try (Arena arena = Arena.ofConfined()) {
+          arena.allocate(bytes).fill((byte) 1);
+        }
+        run.finish();
+        ids.add(run.id());
+      }
+    }
+    try (RunStore store = RunStore.open(settings.location())) {
+      double first = store.read(ids.get(0)).metric(Metrics.PEAK_RSS);
+      double second = store.read(ids.get(1)).metric(Metrics.PEAK_RSS);
+      assertThat(second).isPositive().isLessThan(first - size / 2.0);
+    }
   }
 
   @Test
