@@ -6,7 +6,8 @@ For every model (by default the tiny ones of the tests; `--model` adds real ones
 
     load         the engine reads the original
     forward      its perplexity is that of transformers on the original (relative difference of the mean loss)
-    compress     a compact folder is made
+    compress     a compact folder is made; with normalised queries and keys another for the formats in the original's shapes, which
+                 `compress --format` then writes
     engine       the engine reads that folder
     transformers AutoModelForCausalLM loads it with trust_remote_code; same loss, same greedy continuation with and without cache
     dense        the stock class loads the dense folder without remote code; largest difference of logits
@@ -76,8 +77,14 @@ class Model:
         if self.tiny:
             copy = self.work / "original"
             shutil.copytree(self.path, copy)
-            size = json.loads((copy / "config.json").read_text())["vocab_size"]
-            (copy / "tokenizer.json").write_text(json.dumps(byte_tokenizer(size)))
+            config = json.loads((copy / "config.json").read_text())
+            if config.get("rope_parameters", {}).get("rope_type") == "longrope":
+                # llama.cpp rounds contexts up to 256: it would always take the factors for long texts.
+                config["max_position_embeddings"] *= 8
+                config["original_max_position_embeddings"] *= 8
+                config["rope_parameters"]["original_max_position_embeddings"] *= 8
+                (copy / "config.json").write_text(json.dumps(config))
+            (copy / "tokenizer.json").write_text(json.dumps(byte_tokenizer(config["vocab_size"])))
             (copy / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
             self.path = copy
         self.text = self.work / "text.txt"
@@ -87,6 +94,7 @@ class Model:
         self.text.write_text(words[: 6000 if self.tiny else 40000], encoding="utf-8")
         self.length = 24 if self.tiny else 512
         self.compact, self.dense = self.work / "compact", self.work / "dense"
+        self.whole = self.compact  # the compact model that computes what dense and GGUF do
 
     def loss(self, path):
         out = engine("perplexity", path, "-f", self.text, "-c", self.length, "--chunks", 4, "--json", "-q")
@@ -132,7 +140,7 @@ class Model:
         yield "transformers", self.transformers
         yield "dense", self.stock
         yield "GGUF out", self.gguf
-        yield "GGUF in", lambda: self.close(self.loss(self.work / "f32.gguf"), self.loss(self.compact), 1e-4)
+        yield "GGUF in", lambda: self.close(self.loss(self.work / "f32.gguf"), self.loss(self.whole), 1e-4)
         yield "llama.cpp", self.llama
 
     @staticmethod
@@ -150,10 +158,23 @@ class Model:
         shutil.rmtree(self.compact)
         return self.close(self.loss(self.path), reference, 1e-4)
 
-    def compress(self):
+    def shrink(self, out, *options, recipe=None):
         calibration = ["--calibration", self.text, "--num-calibration-samples", 8, "--max-seq-length", self.length]
-        engine("compress", self.path, "--ratio", 0.3, "--recipe", self.arguments.recipe, *calibration, "-o", self.compact, "--no-eval", "-q")
+        recipe = ["--recipe", recipe or self.arguments.recipe]
+        engine("compress", self.path, "--ratio", 0.3, *recipe, *calibration, "-o", out, *options, "--no-eval", "--no-record", "-q")
+
+    def compress(self):
+        self.shrink(self.compact)
+        if "qk_norm" in json.loads((self.compact / "config.json").read_text())["modegpt"]:
+            self.whole = self.work / "whole"
+            recipe = self.work / "whole.json"
+            recipe.write_text(json.dumps({"name": self.arguments.recipe, "query_key": "keep"}))
+            self.shrink(self.whole, "--dtype", "f32", recipe=recipe)
         return "ok"
+
+    def made_again(self):
+        """Whether a compact model has no dense form, so that `compress` makes the other formats."""
+        return self.whole != self.compact
 
     def transformers(self):
         import torch
@@ -168,25 +189,35 @@ class Model:
     def stock(self):
         import torch
 
-        engine("convert", self.compact, "-o", self.dense, "--format", "dense", "--dtype", "f32", "-q")
-        stock, compact = self.load(self.dense), self.load(self.compact, trust_remote_code=True)
+        if self.made_again():
+            self.shrink(self.dense, "--format", "dense", "--dtype", "f32")
+        else:
+            engine("convert", self.compact, "-o", self.dense, "--format", "dense", "--dtype", "f32", "-q")
+        stock, compact = self.load(self.dense), self.load(self.whole, trust_remote_code=True)
         prompt = torch.tensor([self.ids()[: self.length]])
         with torch.no_grad():
             difference = (stock(prompt).logits - compact(prompt).logits).abs().max().item()
         return ("%s %.0e" if difference < 1e-3 else "FAILED %s %.1e") % (type(stock).__name__, difference)
 
     def gguf(self):
-        for dtype in ("f32", "q8_0", "q4_0"):
-            engine("convert", self.compact, "-o", self.work / f"{dtype}.gguf", "--dtype", dtype, "-q")
-        return "ok"
+        types = ("f32", "q8_0", "q4_0")
+        if self.made_again():
+            self.shrink(self.work / "gguf", "--format", "gguf", "--dtype", ",".join(types))
+            for dtype in types:
+                (self.work / f"gguf-{dtype}.gguf").rename(self.work / f"{dtype}.gguf")
+        else:
+            for dtype in types:
+                engine("convert", self.compact, "-o", self.work / f"{dtype}.gguf", "--dtype", dtype, "-q")
+        context = json.loads(engine("inspect", self.work / "f32.gguf", "--json"))["context_length"]
+        limited = context < self.length
+        self.length = min(self.length if limited or not self.tiny else 32, context)  # llama.cpp wants some tokens
+        return f"context {context}" if limited else "ok"
 
     def llama(self):
         tools = self.arguments.llama_cpp
         if tools is None:
             raise Impossible("no --llama-cpp")
-        if self.tiny and self.length < 32:
-            self.length = 32
-        reference = math.exp(self.reference_loss(self.load(self.compact, trust_remote_code=True), first=self.length // 2 + 1))
+        reference = math.exp(self.reference_loss(self.load(self.whole, trust_remote_code=True), first=self.length // 2 + 1))
         out = run(tools / "llama-perplexity", "-m", self.work / "f32.gguf", "-f", self.text, "-c", self.length, "-t", 1, "-b", self.length)
         # The running estimate: the final one is not printed where its error cannot be estimated.
         found = re.findall(r"\[\d+\]([0-9.]+),", "".join(out))

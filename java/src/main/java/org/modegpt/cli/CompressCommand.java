@@ -174,23 +174,29 @@ final class CompressCommand implements Callable<Integer> {
     return parameters;
   }
 
-  private int run(Recipe base, RecordOptions.@Nullable Recording recording) {
+  private int run(Recipe asIs, RecordOptions.@Nullable Recording recording) {
+    OutputFormat written = format.format(folder, OutputFormat.COMPACT);
     CompressOutputs outputs =
         new CompressOutputs(
-            format.format(folder, OutputFormat.COMPACT),
+            written,
             dtypes,
             org.modegpt.io.ByteSize.parse(maxShardSize),
             overwrite,
             engine.threads);
     List<Double> asked =
         targetParameters != null
-            ? List.of(base.ratio())
-            : ratios.isEmpty() ? List.of(base.ratio()) : ratios;
+            ? List.of(asIs.ratio())
+            : ratios.isEmpty() ? List.of(asIs.ratio()) : ratios;
     if (recording != null) {
-      output.recordIn(recording.next(parameters(withSize(base, asked.getFirst()))));
+      output.recordIn(recording.next(parameters(withSize(asIs, asked.getFirst()))));
     }
     try (Transformer model = source.open();
         Backend backend = engine.open()) {
+      Recipe base = written.recipe(asIs, model.config());
+      if (!base.equals(asIs)) {
+        output.say(
+            "queries and keys stay whole, for they are normalised and this format has no smaller ones; the other modules give what is asked");
+      }
       Path first = folder(model, base.withRatio(asked.getFirst()), asked.size() > 1);
       if (dryRun) {
         for (double ratio : asked) {
@@ -237,7 +243,7 @@ final class CompressCommand implements Callable<Integer> {
                               text,
                               compact,
                               output.progress())),
-              output.progress(),
+              output,
               (path, label, made) -> comparison.add(path, label, made, noEvaluation));
         }
       }
@@ -271,10 +277,10 @@ final class CompressCommand implements Callable<Integer> {
       CompressionText text,
       Comparison comparison,
       Path out) {
-    Path trial = out.resolveSibling(out.getFileName() + ".trial");
-    Compressor.Output written = new Compressor.Output(trial, null, Long.MAX_VALUE, true);
     double limit = Math.log1p(increase());
-    try {
+    try (ModelWriter work = CompressOutputs.workplace(out)) {
+      Path trial = work.folder().resolve("trial");
+      Compressor.Output written = new Compressor.Output(trial, null, Long.MAX_VALUE, true);
       return QualitySearch.largest(
           limit,
           ratio -> {
@@ -290,8 +296,6 @@ final class CompressCommand implements Callable<Integer> {
                     100 * Math.expm1(loss)));
             return loss;
           });
-    } finally {
-      ModelWriter.remove(trial);
     }
   }
 

@@ -8,7 +8,6 @@ import java.util.Map;
 import java.util.SequencedMap;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
-import org.modegpt.Progress;
 import org.modegpt.UserException;
 import org.modegpt.compress.BlockSizes;
 import org.modegpt.compress.CompressionReport;
@@ -96,13 +95,19 @@ final class CompressOutputs {
     }
   }
 
+  /// A place beside `base` for a model that is needed for a while. It goes away when it is closed,
+  /// or when the next run starts if this one is killed.
+  static ModelWriter workplace(Path base) {
+    return new ModelWriter(base.resolveSibling(base.getFileName() + ".work"), true);
+  }
+
   /// @param own the model's own type
   /// @param compress makes the compact model
   void write(
       Path base,
       DType own,
       Function<Compressor.Output, CompressionReport> compress,
-      Progress progress,
+      OutputOptions output,
       Told told) {
     if (format == OutputFormat.COMPACT && types.size() == 1) {
       Path out = path(base, "");
@@ -112,17 +117,19 @@ final class CompressOutputs {
       told.output(out, null, report);
       return;
     }
-    Path compact = base.resolveSibling(base.getFileName() + ".compact");
-    CompressionReport report =
-        compress.apply(new Compressor.Output(compact, DType.F32, maxShardBytes, true));
-    try (Transformer model = Transformer.open(compact)) {
-      for (Map.Entry<String, @Nullable DType> entry : types.entrySet()) {
-        DType type = entry.getValue() == null ? own : entry.getValue();
-        new Export(model, format, type)
-            .write(path(base, entry.getKey()), overwrite, maxShardBytes, threads, progress);
+    CompressionReport report;
+    try (ModelWriter work = workplace(base)) {
+      Path compact = work.folder().resolve("compact");
+      report = compress.apply(new Compressor.Output(compact, DType.F32, maxShardBytes, false));
+      try (Transformer model = Transformer.open(compact)) {
+        for (Map.Entry<String, @Nullable DType> entry : types.entrySet()) {
+          DType type = entry.getValue() == null ? own : entry.getValue();
+          new Export(model, format, type)
+              .write(
+                  path(base, entry.getKey()), overwrite, maxShardBytes, threads, output.progress())
+              .forEach(output::say);
+        }
       }
-    } finally {
-      ModelWriter.remove(compact);
     }
     types
         .keySet()

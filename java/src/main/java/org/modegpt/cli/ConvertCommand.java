@@ -65,7 +65,8 @@ final class ConvertCommand implements Callable<Integer> {
     try (Transformer source = Transformer.open(hub.locate(model))) {
       OutputFormat usual = source.config().compressed() ? OutputFormat.COMPACT : OutputFormat.DENSE;
       new Export(source, format.format(out, usual), type)
-          .write(out, overwrite, ByteSize.parse(maxShardSize), engine.threads, output.progress());
+          .write(out, overwrite, ByteSize.parse(maxShardSize), engine.threads, output.progress())
+          .forEach(output::say);
     }
     output.out().println("written: " + out);
     output.out().flush();

@@ -13,7 +13,7 @@ final class FormatOption {
       description = {
         "All compute the same function; those without a size per layer fill up with zeros.",
         "compact: every layer as small as it is; transformers needs trust_remote_code.",
-        "dense: the original's shapes and class, loads everywhere; saves no memory or time.",
+        "dense: the original's shapes and class, loads everywhere; saves no memory or time. Where queries and keys are normalised (qwen3, gemma3, olmo2) compress then leaves them whole.",
         "uniform: the original's class with one smaller MLP width; compress then shrinks only MLPs, all alike, which costs quality.",
         "deci: DeciLM (nemotron-nas) folder, an MLP width per layer in multiples of 256; compress then shrinks only MLPs; llama models.",
         "gguf, gguf-uniform, gguf-deci: the last three as one file for llama.cpp, with any --dtype.",

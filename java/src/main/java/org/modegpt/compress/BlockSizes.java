@@ -109,6 +109,15 @@ public record BlockSizes(
     return whole && multipleOf % 2 != 0 ? 2 * multipleOf : multipleOf;
   }
 
+  /// The share of the parameters that goes when every rank is the least allowed.
+  double removable(int multipleOf) {
+    long least = 0;
+    for (Module module : Module.values()) {
+      least += unitCost(module) * Math.min(fullRank(module), granularity(module, multipleOf));
+    }
+    return 1 - (double) least / parameters();
+  }
+
   /// Parameters of the compressible matrices.
   public long parameters() {
     return parameters(LayerRanks.full(this));

@@ -115,14 +115,22 @@ public final class Compressor {
 
   /// Matrix parameters to keep.
   private long target(Recipe recipe) {
+    long matrices = config.matrixParameters();
+    double removable =
+        Math.min(Recipe.MAX_RATIO, sizes.under(recipe).removable(recipe.multipleOf()));
     Long wanted = recipe.targetParameters();
     if (wanted == null) {
+      boolean whole = recipe.queryKey() == QueryKeyRule.KEEP;
+      if (whole && recipe.ratio() > removable) {
+        throw new UserException(
+            "with queries and keys whole at most %.0f %% of this model can be removed; lower --ratio or choose --format compact"
+                .formatted(Math.floor(100 * removable)));
+      }
       return Budget.target(sizes, config.layers(), recipe.ratio());
     }
-    long matrices = config.matrixParameters();
     long target = wanted - (model.parameters() - matrices);
-    if (target > matrices || target < (1 - Recipe.MAX_RATIO) * matrices) {
-      long least = Math.round(model.parameters() - Recipe.MAX_RATIO * matrices);
+    if (target > matrices || target < (1 - removable) * matrices) {
+      long least = Math.round(model.parameters() - removable * matrices);
       throw new UserException(
           "%,d parameters cannot be reached: the model has %,d and can be compressed to %,d"
               .formatted(wanted, model.parameters(), least));

@@ -32,7 +32,7 @@ public final class DenseView {
   public Map<Role, Tensor> of(Arena arena, LayerShape shape, Map<Role, Tensor> weights) {
     if (shape.qkDim() < sizes.headDim() && weights.containsKey(Role.Q_NORM)) {
       throw new UserException(
-          "normalised queries and keys that lost pairs have no form in the original shapes; compress with a recipe whose query_key is keep");
+          "normalised queries and keys that lost pairs have no form in the original shapes; compress the original again with this --format, which keeps them whole");
     }
     Map<Role, Tensor> result = new EnumMap<>(weights);
     int h = sizes.headDim();

@@ -203,6 +203,10 @@ public record Recipe(
     return with("refit", value);
   }
 
+  public Recipe withQueryKey(QueryKeyRule value) {
+    return with("query_key", value);
+  }
+
   public Recipe withMultipleOf(int value) {
     return with("multiple_of", value);
   }

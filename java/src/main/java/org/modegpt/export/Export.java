@@ -40,22 +40,24 @@ public final class Export {
   /// Writes the folder or file `out`.
   ///
   /// @param threads of the CPU; 0 for all processors
+  /// @return what a user should know about the output, a line each; mostly nothing
   /// @throws UserException if the format cannot have this model or `out` cannot be written; nothing
   ///   is left then
-  public void write(
+  public List<String> write(
       Path out, boolean overwrite, long maxShardBytes, int threads, Progress progress) {
     try (Backend backend = Backends.open("cpu", threads)) {
       if (format == OutputFormat.COMPACT) {
         compact(out, overwrite, maxShardBytes, backend, progress);
       } else if (format.gguf()) {
-        gguf(out, overwrite, backend, progress);
+        return gguf(out, overwrite, backend, progress);
       } else {
         folder(out, overwrite, maxShardBytes, backend, progress);
       }
+      return List.of();
     }
   }
 
-  private void gguf(Path out, boolean overwrite, Backend backend, Progress progress) {
+  private List<String> gguf(Path out, boolean overwrite, Backend backend, Progress progress) {
     if (Files.exists(out) && (!overwrite || !Files.isRegularFile(out))) {
       throw new UserException(
           "%s exists already: choose another output file%s"
@@ -65,12 +67,14 @@ public final class Export {
     createFolder(out.toAbsolutePath().getParent());
     DenseModel model = new DenseModel(source, format.layout(), backend);
     boolean deci = format.layout() == OutputFormat.Layout.DECI;
-    new GgufExport(model, new GgufLayout(model, deci), dtype, backend)
+    GgufLayout target = new GgufLayout(model, deci);
+    new GgufExport(model, target, dtype, backend)
         .write(
             source.directory(),
             name(out),
             out,
             layer -> progress.update("write", layer, model.sizes().layers(), "layer"));
+    return target.notes();
   }
 
   private static String name(Path out) {

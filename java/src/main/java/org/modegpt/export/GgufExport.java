@@ -24,8 +24,6 @@ import org.modegpt.tensor.Tensor;
 /// Vectors and learned positions stay F32. With Q4_0 the embedding and the output matrix are Q8_0,
 /// for they suffer most; rows that are no whole blocks of a quantised type become F16.
 final class GgufExport {
-  private static final String ROPE_FACTORS = "rope_freqs.weight";
-
   private final DenseModel model;
   private final GgufLayout layout;
   private final DType dtype;
@@ -59,11 +57,11 @@ final class GgufExport {
           }
         }
       }
-      float[] factors = layout.ropeFactors();
-      if (factors != null) {
-        try (Arena arena = Arena.ofShared()) {
-          writer.write(ROPE_FACTORS, Tensor.ofFloats(arena, 1, factors.length, factors));
-        }
+      try (Arena arena = Arena.ofShared()) {
+        layout
+            .ropeFactors()
+            .forEach((factors, values) ->
+                writer.write(factors, Tensor.ofFloats(arena, 1, values.length, values)));
       }
       for (int layer = 0; layer < model.sizes().layers(); layer++) {
         Progress.checkCancelled();
@@ -92,10 +90,9 @@ final class GgufExport {
         all.add(TensorInfo.of(GgufLayout.name(global), type(global, info.cols()), info.shape()));
       }
     }
-    float[] factors = layout.ropeFactors();
-    if (factors != null) {
-      all.add(TensorInfo.of(ROPE_FACTORS, DType.F32, factors.length));
-    }
+    layout
+        .ropeFactors()
+        .forEach((factors, values) -> all.add(TensorInfo.of(factors, DType.F32, values.length)));
     for (int layer = 0; layer < model.sizes().layers(); layer++) {
       for (Map.Entry<String, Part> entry : parts(layer).entrySet()) {
         List<Long> shape = entry.getValue().shape;
@@ -150,15 +147,18 @@ final class GgufExport {
   private void block(GgufWriter writer, int layer) {
     try (Arena arena = Arena.ofShared()) {
       Map<Role, Tensor> weights = model.block(arena, layer);
+      weights.forEach((role, tensor) -> {
+        if (role.normWeight()) {
+          shift(tensor);
+        }
+      });
+      scaleQueries(weights);
       parts(layer)
           .forEach((name, part) -> {
             Role role = part.roles.getFirst();
             Tensor tensor = weights.get(role);
             if (part.roles.size() > 1) {
               tensor = stacked(arena, part.roles.stream().map(weights::get).toList());
-            }
-            if (role.normWeight()) {
-              shift(tensor);
             }
             int heads = layout.permutedHeads(role);
             if (heads > 0) {
@@ -175,6 +175,21 @@ final class GgufExport {
   private void shift(Tensor norm) {
     for (long j = 0; j < norm.cols() && layout.normShift() != 0; j++) {
       norm.set(0, j, norm.get(0, j) + layout.normShift());
+    }
+  }
+
+  /// Multiplies what the queries come from last: the weights of their norm, or the projection.
+  private void scaleQueries(Map<Role, Tensor> weights) {
+    float factor = layout.queryFactor();
+    List<Role> roles =
+        weights.containsKey(Role.Q_NORM) ? List.of(Role.Q_NORM) : List.of(Role.Q, Role.Q_BIAS);
+    for (Role role : roles) {
+      Tensor tensor = weights.get(role);
+      for (long i = 0; tensor != null && factor != 1 && i < tensor.rows(); i++) {
+        for (long j = 0; j < tensor.cols(); j++) {
+          tensor.set(i, j, tensor.get(i, j) * factor);
+        }
+      }
     }
   }
 

@@ -81,22 +81,17 @@ final class GgufLayout {
       found = deci(found);
     }
     this.target = found;
-    requireScale();
   }
 
-  /// llama.cpp takes the softmax scale from the head size.
-  private void requireScale() {
-    double factor = sizes.ropes().isEmpty() ? 1 : sizes.ropes().getFirst().logitFactor();
-    double size = Math.pow(sizes.design().attentionScale() / factor, -2);
+  /// What queries must be multiplied by, for llama.cpp takes the softmax scale from the head size.
+  float queryFactor() {
+    double turned = sizes.ropes().isEmpty() ? 1 : sizes.ropes().getFirst().logitFactor();
     // Its rule for the largest Gemma models.
     boolean largest =
         target.name.matches("gemma[23]") && (sizes.layers() == 46 || sizes.layers() == 62);
-    double expected = largest ? (double) sizes.hiddenSize() / sizes.heads() : sizes.headDim();
-    if (Math.abs(size / expected - 1) > 1e-4) {
-      throw new UserException(
-          "llama.cpp has no place for the softmax scale of this '%s' model, 1 / sqrt(%.4g), its heads having %d columns; choose a folder format"
-              .formatted(sizes.modelType(), size, sizes.headDim()));
-    }
+    int own = largest ? sizes.hiddenSize() / sizes.heads() : sizes.headDim();
+    double factor = sizes.design().attentionScale() / turned * Math.sqrt(own);
+    return Math.abs(factor - 1) < 1e-6 ? 1 : (float) factor;
   }
 
   private Target deci(Target plain) {
@@ -115,7 +110,7 @@ final class GgufLayout {
     all.put("general.type", "model");
     all.put("general.name", name);
     put(all, "block_count", sizes.layers());
-    put(all, "context_length", sizes.contextLength());
+    put(all, "context_length", contextLength());
     put(all, "embedding_length", sizes.hiddenSize());
     put(
         all,
@@ -167,9 +162,12 @@ final class GgufLayout {
           put(all, "rope.scaling.original_context_length", original);
         }
       }
-      case "longrope", "su" ->
-          throw new UserException(
-              "LongRoPE scaling is not written in llama.cpp's form; choose a folder format");
+      case "longrope", "su" -> {
+        if (target.name.equals("phi3")) {
+          put(all, "rope.scaling.original_context_length", rope.longest());
+          put(all, "rope.scaling.attn_factor", (float) Math.sqrt(rope.logitFactor()));
+        }
+      }
       default -> {}
     }
   }
@@ -182,21 +180,50 @@ final class GgufLayout {
     return parameters.isObject() ? parameters : model.config().path("rope_scaling");
   }
 
+  private int[] windowSizes() {
+    return sizes.shapes().stream().mapToInt(s -> s.attention().window()).toArray();
+  }
+
+  /// The longest text for which llama.cpp computes the same.
+  private int contextLength() {
+    Integer window = ignoredWindow();
+    int length = sizes.contextLength();
+    if (target.name.equals(
+        "phi3")) { // beyond the original context it takes the long factors itself
+      length = model.config().path("max_position_embeddings").asInt(length);
+    }
+    return window == null ? length : Math.min(length, window);
+  }
+
+  /// The least sliding window of a model that llama.cpp runs without, if texts can be longer. It
+  /// reads Phi-3's and does not use it.
+  private @Nullable Integer ignoredWindow() {
+    if (target.name.startsWith("gemma")) {
+      return null;
+    }
+    int window = IntStream.of(windowSizes()).filter(w -> w > 0).min().orElse(Integer.MAX_VALUE);
+    return window < sizes.contextLength() ? window : null;
+  }
+
+  /// What a user should know about the file.
+  List<String> notes() {
+    Integer window = ignoredWindow();
+    return window == null
+        ? List.of()
+        : List.of(
+            "llama.cpp runs '%s' models without their sliding window: the file's context is its length, %d tokens, up to which both compute the same"
+                .formatted(sizes.modelType(), window));
+  }
+
   private void windows(Map<String, Object> all) {
-    int[] windows = sizes.shapes().stream().mapToInt(s -> s.attention().window()).toArray();
+    int[] windows = windowSizes();
     int window = IntStream.of(windows).max().orElse(0);
     if (window == 0) {
       return;
     }
-    if (!target.name.startsWith("gemma") && !target.name.equals("phi3")) {
-      if (window < sizes.contextLength()) {
-        throw new UserException(
-            "llama.cpp runs '%s' models without their sliding window of %d tokens; limit max_position_embeddings to it, or choose a folder format"
-                .formatted(sizes.modelType(), window));
-      }
-      return;
+    if (target.name.startsWith("gemma") || target.name.equals("phi3")) {
+      put(all, "attention.sliding_window", window);
     }
-    put(all, "attention.sliding_window", window);
     if (target.name.startsWith("gemma")) {
       put(all, "attention.sliding_window_pattern", period(windows));
     }
@@ -215,16 +242,48 @@ final class GgufLayout {
         "llama.cpp cannot have these layers with and without a sliding window; choose a folder format");
   }
 
-  /// Factors that divide the rotary frequencies, for scalings that llama.cpp has in no other way.
-  float @Nullable [] ropeFactors() {
-    if (sizes.ropes().isEmpty() || !sizes.ropes().getFirst().type().equals("llama3")) {
-      return null;
+  /// Tensors of factors that divide the rotary frequencies, for scalings that llama.cpp has in no
+  /// other way.
+  Map<String, float[]> ropeFactors() {
+    String type = sizes.ropes().isEmpty() ? "default" : sizes.ropes().getFirst().type();
+    boolean longRope = type.equals("longrope") || type.equals("su");
+    if (!longRope && !type.equals("llama3")) {
+      return Map.of();
     }
-    Rope rope = sizes.ropes().getFirst();
+    Map<String, float[]> factors = new LinkedHashMap<>();
+    if (target.name.equals("phi3") && longRope) {
+      factors.put("rope_factors_long.weight", listed("long_factor"));
+      factors.put("rope_factors_short.weight", listed("short_factor"));
+    } else if (target.permuted && (!longRope || sameAtAllLengths())) {
+      factors.put("rope_freqs.weight", factors(sizes.ropes().getFirst()));
+    } else {
+      throw new UserException(
+          "llama.cpp has no rotary scaling '%s' for '%s' models; choose a folder format"
+              .formatted(type, sizes.modelType()));
+    }
+    return factors;
+  }
+
+  private static float[] factors(Rope rope) {
     double[] f = rope.inverseFrequencies();
     float[] factors = new float[f.length];
     for (int t = 0; t < f.length; t++) {
       factors[t] = (float) (Math.pow(rope.theta(), -(double) t / f.length) / f[t]);
+    }
+    return factors;
+  }
+
+  /// Whether longer texts have the same factors, and none multiplies the logits.
+  private boolean sameAtAllLengths() {
+    return sizes.ropes().getFirst().logitFactor() == 1
+        && scaling().path("short_factor").equals(scaling().path("long_factor"));
+  }
+
+  private float[] listed(String key) {
+    JsonNode list = scaling().path(key);
+    float[] factors = new float[list.size()];
+    for (int t = 0; t < factors.length; t++) {
+      factors[t] = (float) list.get(t).asDouble();
     }
     return factors;
   }

@@ -4,6 +4,10 @@ import java.util.Arrays;
 import java.util.Locale;
 import java.util.stream.Collectors;
 import org.modegpt.UserException;
+import org.modegpt.compress.QueryKeyRule;
+import org.modegpt.compress.Recipe;
+import org.modegpt.model.Design;
+import org.modegpt.model.ModelConfig;
 import org.modegpt.tensor.DType;
 
 /// What a model is written as, and what that costs. All formats compute the same function; those
@@ -58,6 +62,13 @@ public enum OutputFormat {
   /// Whether only the MLP can be smaller, so that a plan should leave the heads alone.
   public boolean mlpOnly() {
     return layout == Layout.UNIFORM || layout == Layout.DECI;
+  }
+
+  /// The recipe as far as this format can hold what it makes: in a family's own shapes normalised
+  /// queries and keys stay whole, and the other modules give what the ratio asks for.
+  public Recipe recipe(Recipe recipe, ModelConfig model) {
+    boolean whole = layout == Layout.DENSE && model.design().qkNorm() != Design.QkNorm.NONE;
+    return whole ? recipe.withQueryKey(QueryKeyRule.KEEP) : recipe;
   }
 
   /// The name on the command line, `gguf-deci`.

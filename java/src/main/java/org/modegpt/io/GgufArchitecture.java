@@ -70,7 +70,7 @@ final class GgufArchitecture {
       Pattern.compile("blk\\.(\\d+)\\.(\\w+)\\.(weight|bias)");
   private static final Pattern GLOBAL_NAME = Pattern.compile("(\\w+)\\.(weight|bias)");
 
-  /// Llama 3's frequency factors, one per rotary pair; folded into the configuration.
+  /// Factors that divide the rotary frequencies; folded into the configuration.
   private static final String ROPE_FACTORS = "rope_freqs.weight";
 
   private static final String SHORT_FACTORS = "rope_factors_short.weight";
@@ -416,13 +416,17 @@ final class GgufArchitecture {
       }
     }
     scaling.put("original_max_position_embeddings", original());
+    Double attention = file.number(key("rope.scaling.attn_factor"));
+    if (attention != null) {
+      scaling.put("attention_factor", attention);
+    }
     return scaling;
   }
 
   /// Recovers the parameters behind Llama 3's factors: `f` for wavelengths above `original / low`,
   /// 1 below `original / high`, and `1 / ((1 - s) / f + s)` between, `s = (original / wavelength -
-  /// low) / (high - low)`. The file keeps only the factors; every published model has low 1, high 4
-  /// and original 8192, which is checked.
+  /// low) / (high - low)`. The file keeps only the factors; models by that name have low 1, high 4
+  /// and original 8192. Other factors are stated one by one, in the form of LongRoPE.
   private ObjectNode llama3Scaling(float[] factors) {
     double low = 1;
     double high = 4;
@@ -434,9 +438,7 @@ final class GgufArchitecture {
       double s = Math.clamp((original / wavelength - low) / (high - low), 0, 1);
       double expected = 1 / ((1 - s) / factor + s);
       if (!(Math.abs(factors[i] - expected) <= 1e-3 * expected)) {
-        throw file.error(
-            "the rotary factors in '%s' are not Llama 3's; use the Hugging Face folder of the model"
-                .formatted(ROPE_FACTORS));
+        return givenFactors(factors);
       }
     }
     ObjectNode scaling = Json.MAPPER.createObjectNode();
@@ -445,6 +447,20 @@ final class GgufArchitecture {
     scaling.put("low_freq_factor", low);
     scaling.put("high_freq_factor", high);
     scaling.put("original_max_position_embeddings", (int) original);
+    return scaling;
+  }
+
+  /// The same factors for all lengths.
+  private ObjectNode givenFactors(float... factors) {
+    ObjectNode scaling = Json.MAPPER.createObjectNode();
+    scaling.put("rope_type", "longrope");
+    ArrayNode shorts = scaling.putArray("short_factor");
+    for (float factor : factors) {
+      shorts.add(factor);
+    }
+    scaling.set("long_factor", shorts.deepCopy());
+    scaling.put("attention_factor", 1.0);
+    scaling.put("original_max_position_embeddings", count("context_length"));
     return scaling;
   }
 

@@ -15,6 +15,7 @@ import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import tools.jackson.databind.JsonNode;
@@ -129,6 +130,12 @@ public final class ModelWriter implements AutoCloseable {
     }
   }
 
+  /// The temporary folder. Without a commit what is put there goes away, at the latest when the
+  /// next writer of the same folder starts.
+  public Path folder() {
+    return temporary;
+  }
+
   /// Adds a small file.
   public void write(String name, byte[] content) {
     AtomicFile.write(temporary.resolve(name), content);
@@ -188,25 +195,23 @@ public final class ModelWriter implements AutoCloseable {
         lock = null;
       }
       if (!committed) {
-        for (Path folder : madeParents) {
-          Files.deleteIfExists(folder);
-        }
-        madeParents.clear();
+        removeEmptyParents();
       }
     } catch (IOException e) {
       throw IoErrors.writing(temporary, e);
     }
   }
 
-  /// Removes a model folder, or does nothing where there is none.
-  public static void remove(Path folder) {
-    try {
-      if (Files.exists(folder)) {
-        delete(folder, null);
+  private void removeEmptyParents() throws IOException {
+    for (Path folder : madeParents) {
+      try (Stream<Path> content = Files.list(folder)) {
+        if (content.findAny().isPresent()) {
+          break; // something else has been written there
+        }
       }
-    } catch (IOException e) {
-      throw IoErrors.writing(folder, e);
+      Files.delete(folder);
     }
+    madeParents.clear();
   }
 
   /// Deletes a tree, or all of it but one file in its top folder.

@@ -17,7 +17,7 @@ import org.modegpt.TestData;
 class KillTest {
   @TempDir private Path folder;
 
-  private Process start(Path out) throws IOException {
+  private Process start(Path out, String... more) throws IOException {
     Path java = Path.of(System.getProperty("java.home"), "bin", "java");
     List<String> command =
         new ArrayList<>(
@@ -48,27 +48,40 @@ class KillTest {
             "--device",
             "cpu",
             "-q"));
+    command.addAll(List.of(more));
     return new ProcessBuilder(command)
         .redirectErrorStream(true)
         .redirectOutput(folder.resolve("log").toFile())
         .start();
   }
 
-  private void finish(Path out) throws IOException, InterruptedException {
-    Process process = start(out);
+  private void finish(Path out, String... more) throws IOException, InterruptedException {
+    Process process = start(out, more);
     assertThat(process.waitFor(2, TimeUnit.MINUTES)).isTrue();
     assertThat(process.exitValue()).as(Files.readString(folder.resolve("log"))).isZero();
   }
 
   /// Kills the run as soon as `sign` exists.
-  private void killAt(Path out, Path sign) throws IOException, InterruptedException {
-    Process process = start(out);
+  private void killAt(Path out, Path sign, String... more)
+      throws IOException, InterruptedException {
+    Process process = start(out, more);
     while (process.isAlive() && !Files.exists(sign)) {
       Thread.sleep(2);
     }
     process.destroyForcibly();
     assertThat(process.waitFor()).as("the run was killed before its end").isEqualTo(128 + 9);
     assertThat(out).doesNotExist();
+  }
+
+  @Test
+  void theModelThatOtherFormatsAreMadeFromGoesAway() throws IOException, InterruptedException {
+    Path out = folder.resolve("formats/out");
+    killAt(out, folder.resolve("formats/out.work.modegpt-tmp/compact"), "--format", "dense");
+    assertThat(folder.resolve("formats/out.work.modegpt-tmp")).exists();
+    finish(out, "--format", "dense");
+    try (var left = Files.list(out.getParent())) {
+      assertThat(left.toList()).containsExactly(out);
+    }
   }
 
   @Test

@@ -101,6 +101,36 @@ class MainTest {
   }
 
   @Test
+  void queriesAndKeysThatMustStayWholeDo() {
+    Path qwen3 = TestData.family("qwen3");
+    Object[] ask = {
+      "compress", qwen3, "--dry-run", "--recipe", "paper", "--json", "--device", "cpu"
+    };
+    Result dense = run(Stream.concat(Stream.of(ask), Stream.of("--format", "dense")).toArray());
+    assertThat(dense.code()).as(dense.err()).isZero();
+    assertThat(dense.err()).contains("queries and keys stay whole");
+    Result compact = run(ask);
+    assertThat(compact.err()).doesNotContain("stay whole");
+    assertThat(ranks(dense)).allMatch(qk -> qk == 16);
+    assertThat(ranks(compact)).anyMatch(qk -> qk < 16);
+    Result tooMuch =
+        run(
+            Stream.concat(Stream.of(ask), Stream.of("--format", "gguf", "--ratio", "0.95"))
+                .toArray());
+    assertThat(tooMuch.code()).isEqualTo(Main.FAILED);
+    assertThat(tooMuch.err()).contains("with queries and keys whole at most");
+  }
+
+  private static List<Integer> ranks(Result dryRun) {
+    List<Integer> ranks = new ArrayList<>();
+    Json.object(dryRun.out().getBytes(StandardCharsets.UTF_8), "output")
+        .path("layers")
+        .values()
+        .forEach(layer -> ranks.add(layer.path("qk_rank").asInt()));
+    return ranks;
+  }
+
+  @Test
   void statisticsServeSeveralRatios() {
     Path statistics = folder.resolve("statistics");
     Result calibrated =
