@@ -5,8 +5,8 @@
 
 MODEL is a Hugging Face folder, FOLDER holds the task sets as JSON lines (fields query, choices, gold; lambada_openai: continuation;
 mmlu: subject, question, with mmlu_dev beside it). The model runs in float32 on the CPU. Of each item the log-likelihood of every choice
-is kept (lambada_openai: log-likelihood and whether it is the greedy continuation; generate: the text), and of the run its results and
-seconds. Needs lm_eval, torch, transformers and datasets.
+is kept (lambada_openai: log-likelihood and whether it is the greedy continuation; generate: the text), and of the run its results, seconds
+and seconds of CPU time. Needs lm_eval, torch, transformers and datasets.
 """
 
 import argparse
@@ -111,7 +111,7 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--tasks", default=",".join(CHOICE_TASKS) + ",lambada_openai,mmlu")
     parser.add_argument("--limit", type=int, help="first N items of each task; of MMLU N of each subject")
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--batch-size", type=lambda s: s if s.startswith("auto") else int(s), default=8)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("-o", "--output", type=pathlib.Path, required=True)
     args = parser.parse_args()
@@ -136,19 +136,20 @@ def main():
                 configs = list(mmlu_configs(args.data, folder, args.limit or 1 << 30))
             else:
                 configs = [task_config(name, args.data)]
-            start = time.time()
+            start, cpu_start = time.time(), time.process_time()
             run = lm_eval.simple_evaluate(
                 model=model, tasks=configs, limit=None if name == "mmlu" else args.limit, log_samples=True,
                 task_manager=manager, bootstrap_iters=0)
-            seconds = time.time() - start
+            seconds, cpu_seconds = time.time() - start, time.process_time() - cpu_start
             items, results = [], {}
             for config in configs:
                 task = config["task"]
                 results[task] = {k: v for k, v in run["results"][task].items() if isinstance(v, float)}
                 for sample in sorted(run["samples"][task], key=lambda s: s["doc_id"]):
                     items.append([sample["doc"].get("id", sample["doc_id"]), answers(sample)])
-            golden["tasks"][name] = {"seconds": round(seconds, 1), "results": results, "items": items}
-            print(name, len(items), "items", round(seconds, 1), "s", file=sys.stderr)
+            golden["tasks"][name] = {
+                "seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1), "results": results, "items": items}
+            print(f"{name}: {len(items)} items, {seconds:.1f} s, {cpu_seconds:.1f} s of CPU time", file=sys.stderr)
     lines = json.dumps(golden, separators=(",", ":")).replace('],["', '],\n["').replace("],[", "],\n[")
     args.output.write_text(lines + "\n", encoding="utf-8")
 

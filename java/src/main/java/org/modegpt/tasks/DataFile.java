@@ -1,7 +1,6 @@
 package org.modegpt.tasks;
 
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -28,6 +27,9 @@ final class DataFile {
 
   static List<Row> read(Path file, String content) {
     String name = file.getFileName().toString();
+    if (content.indexOf('\0') >= 0 || content.startsWith("PAR1")) {
+      throw notText(file);
+    }
     List<Row> rows =
         name.endsWith(".csv") || name.endsWith(".tsv")
             ? table(file, content, name.endsWith(".csv") ? ',' : '\t')
@@ -42,12 +44,20 @@ final class DataFile {
     return rows;
   }
 
+  private static UserException notText(Path file) {
+    return new UserException(
+        file
+            + " is not a text file; data are JSON lines, a JSON array, .csv, .tsv or .txt in UTF-8");
+  }
+
   private static String content(Path file) {
     try {
       String content = Files.readString(file);
       return content.startsWith("\uFEFF") ? content.substring(1) : content;
     } catch (IOException e) {
-      throw new UserException("cannot read " + file + ": " + LocatedYaml.reason(e), e);
+      throw file.toString().matches(".*\\.(parquet|arrow|gz|bz2|zst|xz|zip|xlsx?|pkl|pt)")
+          ? notText(file)
+          : new UserException("cannot read " + file + ": " + LocatedYaml.reason(e), e);
     }
   }
 
@@ -57,14 +67,34 @@ final class DataFile {
     for (String json : content.split("\n", -1)) {
       line++;
       if (!json.isBlank()) {
-        String place = file + ":" + line;
-        rows.add(
-            new Row(
-                file.getFileName() + ":" + line,
-                Fields.of(Json.object(json.getBytes(StandardCharsets.UTF_8), place))));
+        rows.add(new Row(file.getFileName() + ":" + line, Fields.of(object(file, line, json))));
       }
     }
     return rows;
+  }
+
+  private static JsonNode object(Path file, int line, String json) {
+    JsonNode value;
+    try {
+      value = Json.MAPPER.readTree(json);
+    } catch (JacksonException e) {
+      throw invalid(file, line, e);
+    }
+    if (!value.isObject()) {
+      throw new UserException(
+          "%s:%d: want an object with the fields of an item, not %s"
+              .formatted(file, line, LocatedYaml.kind(value)));
+    }
+    return value;
+  }
+
+  private static UserException invalid(Path file, int line, JacksonException e) {
+    // Jackson adds where the value began, in words that say nothing to users.
+    String reason = e.getOriginalMessage().lines().findFirst().orElse("");
+    return new UserException(
+        "%s:%d: not valid JSON: %s; want one object a line, or one list of objects"
+            .formatted(file, line, reason.replaceFirst(" \\(start marker at.*", "")),
+        e);
   }
 
   private static List<Row> array(Path file, String content) {
@@ -72,13 +102,7 @@ final class DataFile {
     try {
       array = Json.MAPPER.readTree(content);
     } catch (JacksonException e) {
-      throw new UserException(
-          file
-              + ":"
-              + e.getLocation().getLineNr()
-              + ": not valid JSON: "
-              + e.getOriginalMessage().lines().findFirst().orElse(""),
-          e);
+      throw invalid(file, e.getLocation().getLineNr(), e);
     }
     List<Row> rows = new ArrayList<>();
     for (JsonNode item : array.values()) {

@@ -47,12 +47,17 @@ public record DataFolders(List<Path> folders) {
     return Stream.concat(
             task.folder().isEmpty() ? Stream.of() : Stream.of(Path.of(task.folder())),
             folders.stream())
+        .distinct()
         .toList();
   }
 
   private List<Path> candidates(TaskDefinition task, List<String> names) {
     List<Path> found = new ArrayList<>();
     for (String name : names) {
+      if (name.indexOf('\0') >= 0) {
+        throw new UserException(
+            "task " + task.name() + ": the name of a data file has a NUL character");
+      }
       Path path = Path.of(name);
       Stream<Path> places =
           path.isAbsolute() ? Stream.of(path) : places(task).stream().map(p -> p.resolve(path));

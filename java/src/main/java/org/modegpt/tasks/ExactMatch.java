@@ -3,12 +3,19 @@ package org.modegpt.tasks;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
 
 /// Whether a generated answer is one of the right ones, after the changes that a task asks for.
 final class ExactMatch {
+  /// The parameter that lists regular expressions whose matches do not count.
+  static final String IGNORED = "regexes_to_ignore";
+
+  static final Set<String> PARAMETERS =
+      Set.of(IGNORED, "ignore_case", "ignore_punctuation", "ignore_numbers");
+
   private static final Pattern NUMBER =
       Pattern.compile("-?(\\d[\\d,]*)?\\.?\\d+(?:[eE][-+]?\\d+)?");
   private static final double TOLERANCE = 1e-6;
@@ -23,8 +30,11 @@ final class ExactMatch {
 
   private static String plain(String text, Map<String, Object> parameters) {
     String plain = text;
-    Object patterns = parameters.get("regexes_to_ignore");
-    for (Object pattern : patterns instanceof List<?> list ? list : List.of()) {
+    Object patterns = parameters.get(IGNORED);
+    for (Object pattern :
+        patterns instanceof List<?> list
+            ? list
+            : patterns == null ? List.of() : List.of(patterns)) {
       plain = pattern(String.valueOf(pattern)).matcher(plain).replaceAll("");
     }
     if (Boolean.TRUE.equals(parameters.get("ignore_case"))) {

@@ -8,6 +8,9 @@ import org.jspecify.annotations.Nullable;
 
 /// A Jinja expression: evaluated with the fields of an item.
 interface Expression {
+  /// Against templates that fill the memory.
+  int LONGEST_TEXT = 10_000_000;
+
   @Nullable Object value(Map<String, ? extends @Nullable Object> names);
 
   static Expression constant(@Nullable Object value) {
@@ -147,6 +150,10 @@ interface Expression {
       return both;
     }
     if (operator.equals("*") && a instanceof String x && b instanceof Long n) {
+      long length = x.length() * Math.max(0, n);
+      if (length > LONGEST_TEXT) {
+        throw new TemplateException("a text of " + length + " characters is too long");
+      }
       return x.repeat((int) Math.max(0, n));
     }
     if (!Values.isNumber(a) || !Values.isNumber(b)) {

@@ -31,7 +31,11 @@ final class ExpressionParser {
 
   private record Token(Kind kind, String text) {}
 
+  /// More than anybody writes, less than the stack holds.
+  private static final int MOST_NESTED = 100;
+
   private final String source;
+  private int nested;
   private final List<Token> tokens = new ArrayList<>();
   private int at;
 
@@ -91,7 +95,9 @@ final class ExpressionParser {
   }
 
   private Expression ternary() {
+    nest();
     Expression value = or();
+    nested--;
     if (!accept("if")) {
       return value;
     }
@@ -99,6 +105,12 @@ final class ExpressionParser {
     Expression otherwise = accept("else") ? ternary() : Expression.constant("");
     return names ->
         Values.truth(condition.value(names)) ? value.value(names) : otherwise.value(names);
+  }
+
+  private void nest() {
+    if (++nested > MOST_NESTED) {
+      throw new TemplateException("an expression is nested too deeply");
+    }
   }
 
   private Expression or() {
@@ -119,7 +131,9 @@ final class ExpressionParser {
 
   private Expression not() {
     if (accept("not")) {
+      nest();
       Expression operand = not();
+      nested--;
       return names -> !Values.truth(operand.value(names));
     }
     return comparison();
@@ -198,13 +212,13 @@ final class ExpressionParser {
     Expression value = operand;
     while (true) {
       if (accept("|")) {
-        String name = identifier();
+        String name = Functions.requireFilter(identifier());
         List<Expression> arguments = accept("(") ? arguments(")") : List.of();
         Expression input = value;
         value = names -> Functions.filter(input.value(names), name, values(arguments, names));
       } else if (accept("is")) {
         boolean negated = accept("not");
-        String name = identifier();
+        String name = Functions.requireTest(identifier());
         Expression input = value;
         value = names -> Functions.test(input.value(names), name) != negated;
       } else {
@@ -219,7 +233,8 @@ final class ExpressionParser {
       Expression object = value;
       if (accept(".")) {
         Token member = tokens.get(at++);
-        if (member.kind() != Kind.NAME && member.kind() != Kind.NUMBER) {
+        boolean index = member.kind() == Kind.NUMBER && member.text().matches("\\d{1,9}");
+        if (member.kind() != Kind.NAME && !index) {
           at--;
           throw unexpected();
         }
@@ -291,11 +306,14 @@ final class ExpressionParser {
   }
 
   private static Object number(String text) {
-    return text.matches("\\d+") ? (Object) Long.parseLong(text) : (Object) Double.parseDouble(text);
+    return text.matches("\\d{1,18}")
+        ? (Object) Long.parseLong(text)
+        : (Object) Double.parseDouble(text);
   }
 
   private Expression named(String name) {
     if (accept("(")) {
+      Functions.requireFunction(name);
       List<Expression> arguments = arguments(")");
       return names -> Functions.call(name, values(arguments, names));
     }

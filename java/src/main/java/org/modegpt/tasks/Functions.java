@@ -16,7 +16,102 @@ import org.modegpt.io.Json;
 /// Python's methods of texts, lists and maps, and Jinja's filters and tests, as far as task
 /// definitions use them.
 final class Functions {
+  private static final List<String> FILTERS =
+      List.of(
+          "abs",
+          "capitalize",
+          "count",
+          "d",
+          "default",
+          "e",
+          "escape",
+          "first",
+          "float",
+          "int",
+          "join",
+          "last",
+          "length",
+          "list",
+          "lower",
+          "map",
+          "max",
+          "min",
+          "regex_findall",
+          "regex_replace",
+          "replace",
+          "reverse",
+          "round",
+          "safe",
+          "sort",
+          "string",
+          "sum",
+          "title",
+          "tojson",
+          "trim",
+          "unique",
+          "upper");
+
+  private static final List<String> TESTS =
+      List.of(
+          "boolean",
+          "defined",
+          "even",
+          "iterable",
+          "mapping",
+          "none",
+          "number",
+          "odd",
+          "sequence",
+          "string",
+          "undefined");
+
+  private static final List<String> FUNCTIONS =
+      List.of("enumerate", "int", "len", "range", "str", "zip");
+
   private Functions() {}
+
+  /// The name of a filter, while a template is read.
+  static String requireFilter(String name) {
+    return require("filter", name, FILTERS);
+  }
+
+  static String requireTest(String name) {
+    return require("test", name, TESTS);
+  }
+
+  static String requireFunction(String name) {
+    return require("function", name, FUNCTIONS);
+  }
+
+  private static String require(String kind, String name, List<String> known) {
+    if (!known.contains(name)) {
+      throw new TemplateException(unknown(kind, name, known));
+    }
+    return name;
+  }
+
+  private static String unknown(String kind, String name, List<String> known) {
+    return "there is no %s '%s'; there are %s".formatted(kind, name, String.join(", ", known));
+  }
+
+  private static List<?> filled(@Nullable Object value) {
+    if (Values.list(value).isEmpty()) {
+      throw new TemplateException("the list is empty");
+    }
+    return Values.list(value);
+  }
+
+  /// Python's replacement: `\\1` is a group, and `$` nothing special.
+  private static String replaced(String text, Pattern pattern, String replacement) {
+    try {
+      return pattern
+          .matcher(text)
+          .replaceAll(replacement.replace("$", "\\$").replaceAll("\\\\(\\d)", "\\$$1"));
+    } catch (IndexOutOfBoundsException | IllegalArgumentException e) {
+      throw new TemplateException(
+          "the replacement '" + replacement + "' is wrong: " + e.getMessage());
+    }
+  }
 
   /// `object.name(arguments)`.
   static @Nullable Object method(
@@ -119,13 +214,11 @@ final class Functions {
       case "trim" -> strip(Values.text(value), a, true, true);
       case "replace" -> Values.text(value).replace(text(a, 0, name), text(a, 1, name));
       case "regex_replace" ->
-          Pattern.compile(text(a, 0, name))
-              .matcher(Values.text(value))
-              .replaceAll(text(a, 1, name).replaceAll("\\\\(\\d)", "\\$$1"));
+          replaced(Values.text(value), ExactMatch.pattern(text(a, 0, name)), text(a, 1, name));
       case "regex_findall" ->
-          AnswerFilter.findAll(Pattern.compile(text(a, 0, name)), Values.text(value), "");
+          AnswerFilter.findAll(ExactMatch.pattern(text(a, 0, name)), Values.text(value), "");
       case "map" -> {
-        String each = text(a, 0, name);
+        String each = requireFilter(text(a, 0, name));
         List<? extends @Nullable Object> rest = a.subList(1, a.size());
         yield Values.list(value).stream()
             .map(v -> filter(v, each, rest))
@@ -152,15 +245,11 @@ final class Functions {
           value instanceof Long l ? (Object) Math.abs(l) : (Object) Math.abs(Values.number(value));
       case "round" -> round(Values.number(value), a);
       case "sum" -> Values.list(value).stream().mapToDouble(Values::number).sum();
-      case "min" -> Collections.min(Values.list(value), Values::compare);
-      case "max" -> Collections.max(Values.list(value), Values::compare);
+      case "min" -> Collections.min(filled(value), Values::compare);
+      case "max" -> Collections.max(filled(value), Values::compare);
       case "tojson" -> Json.MAPPER.writeValueAsString(value);
       case "safe", "e", "escape" -> value;
-      default ->
-          throw new TemplateException(
-              "there is no filter '"
-                  + name
-                  + "'; there are abs, capitalize, default, first, float, int, join, last, length, list, lower, map, max, min, regex_findall, regex_replace, replace, reverse, round, sort, string, sum, title, tojson, trim, unique, upper");
+      default -> throw new TemplateException(unknown("filter", name, FILTERS));
     };
   }
 
@@ -178,7 +267,7 @@ final class Functions {
           Values.defined(value) instanceof List || value instanceof String;
       case "even" -> Values.number(value) % 2 == 0;
       case "odd" -> Values.number(value) % 2 != 0;
-      default -> throw new TemplateException("there is no test '" + name + "'");
+      default -> throw new TemplateException(unknown("test", name, TESTS));
     };
   }
 
@@ -188,6 +277,9 @@ final class Functions {
       case "range" -> {
         long from = a.size() > 1 ? Values.index(a.get(0)) : 0;
         long to = Values.index(argument(a, a.size() > 1 ? 1 : 0, name));
+        if (to - from > Expression.LONGEST_TEXT) {
+          throw new TemplateException("range(" + to + ") is too long");
+        }
         yield LongStream.range(from, to)
             .boxed()
             .collect(Collectors.toCollection(ArrayList<@Nullable Object>::new));
@@ -200,7 +292,7 @@ final class Functions {
         List<?> list = Values.list(argument(a, 0, name));
         yield zip(LongStream.range(0, list.size()).boxed().toList(), list);
       }
-      default -> throw new TemplateException("there is no function '" + name + "'");
+      default -> throw new TemplateException(unknown("function", name, FUNCTIONS));
     };
   }
 

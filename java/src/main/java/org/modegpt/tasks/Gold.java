@@ -12,12 +12,9 @@ final class Gold {
   static List<Integer> of(
       Template template, Map<String, @Nullable Object> fields, List<String> choices) {
     Object value = template.value(fields);
-    // A text that a template made is an index when it is a number; one that a field holds is
-    // first compared with the choices.
-    boolean field = fields.containsKey(template.source());
     List<Integer> gold = new ArrayList<>();
     for (Object one : value instanceof List<?> several ? several : one(value)) {
-      gold.add(index(one, field, choices));
+      gold.add(index(one, template, fields, choices));
     }
     if (gold.isEmpty()) {
       throw new TemplateException("no choice is right");
@@ -29,7 +26,17 @@ final class Gold {
     return java.util.Collections.singletonList(value);
   }
 
-  private static int index(@Nullable Object value, boolean field, List<String> choices) {
+  private static int index(
+      @Nullable Object value,
+      Template template,
+      Map<String, @Nullable Object> fields,
+      List<String> choices) {
+    // A text that a template made is an index when it is a number; one that a field holds is
+    // first compared with the choices.
+    boolean field = fields.containsKey(template.source());
+    if (value == null) {
+      throw new TemplateException("the right choice is null");
+    }
     if (value instanceof Boolean right) {
       return inRange(right ? 1 : 0, choices);
     }
@@ -63,6 +70,7 @@ final class Gold {
     if (digits) {
       return inRange(Long.parseLong(text.strip()), choices);
     }
+    template.requireField(fields);
     throw new TemplateException(
         "the right choice is "
             + Values.kind(text)

@@ -82,7 +82,7 @@ public final class ItemBuilder {
       case LOGLIKELIHOOD_ROLLING -> {
         Template document =
             task.target() == null ? Objects.requireNonNull(task.text()) : task.target();
-        String text = nonEmpty(document.render(fields), "the document");
+        String text = nonEmpty(document.requireField(fields).render(fields), "the document");
         yield new Item(
             index,
             row.place(),
@@ -146,7 +146,7 @@ public final class ItemBuilder {
     }
     Template text = Objects.requireNonNull(task.text());
     List<String> choices = choices(task.choices(), fields);
-    Object value = text.value(fields);
+    Object value = text.requireField(fields).value(fields);
     boolean number =
         value instanceof Long
             || (value instanceof String s && !text.constant() && s.matches("\\d{1,3}"));
@@ -169,7 +169,7 @@ public final class ItemBuilder {
           choices.add(
               t.constant() && !fields.containsKey(t.source()) ? t.source() : t.render(fields)));
     } else {
-      Object value = templates.getFirst().value(fields);
+      Object value = templates.getFirst().requireField(fields).value(fields);
       // ARC and OpenBookQA: {"text": [...], "label": [...]}.
       Object list =
           value instanceof Map<?, ?> map && map.containsKey("text") ? map.get("text") : value;
@@ -181,7 +181,12 @@ public final class ItemBuilder {
                 + Values.kind(value)
                 + ", not a list");
       }
-      values.forEach(v -> choices.add(Values.text(v)));
+      for (Object choice : values) {
+        if (choice == null) {
+          throw new TemplateException("choice " + choices.size() + " is null");
+        }
+        choices.add(Values.text(choice));
+      }
     }
     if (choices.isEmpty()) {
       throw new TemplateException("there are no choices");
@@ -200,7 +205,7 @@ public final class ItemBuilder {
   }
 
   private String target(Map<String, @Nullable Object> fields) {
-    return Objects.requireNonNull(task.target()).render(fields);
+    return Objects.requireNonNull(task.target()).requireField(fields).render(fields);
   }
 
   private List<String> references(Map<String, @Nullable Object> fields) {
@@ -211,14 +216,18 @@ public final class ItemBuilder {
       List<String> choices = choices(task.choices(), fields);
       return Gold.of(task.target(), fields, choices).stream().map(choices::get).toList();
     }
-    Object value = task.target().value(fields);
+    Object value = task.target().requireField(fields).value(fields);
     return value instanceof List<?> several
         ? several.stream().map(Values::text).toList()
         : List.of(Values.text(value));
   }
 
   private String prompt(Map<String, @Nullable Object> fields) {
-    return before(fields) + Objects.requireNonNull(task.text()).render(fields);
+    return before(fields) + text(fields);
+  }
+
+  private String text(Map<String, @Nullable Object> fields) {
+    return Objects.requireNonNull(task.text()).requireField(fields).render(fields);
   }
 
   /// Description and examples.
@@ -242,7 +251,7 @@ public final class ItemBuilder {
           : question.text() + task.targetDelimiter() + right;
     }
     List<String> references = references(example);
-    return Objects.requireNonNull(task.text()).render(example)
+    return text(example)
         + task.targetDelimiter()
         + (references.isEmpty() ? "" : references.getFirst());
   }

@@ -11,23 +11,28 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.io.Json;
+import org.snakeyaml.engine.v2.exceptions.MarkedYamlEngineException;
+import org.snakeyaml.engine.v2.exceptions.ReaderException;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
-import tools.jackson.core.StreamReadFeature;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.JsonNodeFactory;
 import tools.jackson.databind.node.ObjectNode;
+import tools.jackson.dataformat.yaml.YAMLAnchorReplayingFactory;
 import tools.jackson.dataformat.yaml.YAMLMapper;
 
 /// A YAML (or JSON) file whose every value knows its line, for errors that say where.
 public final class LocatedYaml {
-  private static final YAMLMapper MAPPER =
-      YAMLMapper.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
+  private static final YAMLMapper MAPPER = new YAMLMapper(new YAMLAnchorReplayingFactory());
+
+  private static final Pattern STANDARD_TAG =
+      Pattern.compile("!|(tag:yaml.org,2002:|!!)?(str|int|float|bool|null|map|seq)");
 
   private final String name;
   private final ObjectNode root;
@@ -43,19 +48,43 @@ public final class LocatedYaml {
       }
       JsonNode value = read(parser, "");
       if (parser.nextToken() != null) {
-        throw error("", "more than one document in a file");
+        lines.put("", parser.currentTokenLocation().getLineNr());
+        throw error("", "a second document in the file; give each task a file of its own");
       }
       if (!(value instanceof ObjectNode object)) {
         throw error("", "want keys and values (task: ..., doc_to_text: ...), not " + kind(value));
       }
       this.root = object;
     } catch (JacksonException e) {
-      String reason =
-          e.getOriginalMessage().lines().filter(l -> !l.isBlank()).findFirst().orElse("");
-      int line = e.getLocation() == null ? 0 : e.getLocation().getLineNr();
-      throw new UserException(
-          name + (line > 0 ? ":" + line : "") + ": not valid YAML: " + reason, e);
+      throw new UserException(name + ":" + line(e, text) + ": not valid YAML: " + reason(e), e);
+    } catch (StackOverflowError e) {
+      throw new UserException(name + ": not valid YAML: nested too deeply", e);
     }
+  }
+
+  private static int line(JacksonException e, String text) {
+    return switch (e.getCause()) {
+      case MarkedYamlEngineException marked when marked.getProblemMark().isPresent() ->
+          marked.getProblemMark().get().getLine() + 1;
+      case ReaderException reader ->
+          1 + (int) text.codePoints().limit(reader.getPosition()).filter(c -> c == '\n').count();
+      case null, default -> e.getLocation() == null ? 1 : Math.max(1, e.getLocation().getLineNr());
+    };
+  }
+
+  private static String reason(JacksonException e) {
+    return switch (e.getCause()) {
+      case MarkedYamlEngineException marked ->
+          String.join(": ", context(marked), marked.getProblem());
+      case ReaderException reader ->
+          "the character U+%04X is not allowed".formatted(reader.getCodePoint());
+      case null, default -> e.getOriginalMessage().lines().findFirst().orElse("");
+    };
+  }
+
+  private static String context(MarkedYamlEngineException e) {
+    String context = e.getContext();
+    return context == null || context.isBlank() ? "wrong syntax" : context;
   }
 
   public static LocatedYaml read(Path file) {
@@ -101,10 +130,12 @@ public final class LocatedYaml {
   private JsonNode read(JsonParser parser, String pointer) {
     lines.put(pointer, parser.currentTokenLocation().getLineNr());
     Object tag = parser.getTypeId();
-    if (tag != null && tag.toString().contains("function")) {
+    if (tag != null && !STANDARD_TAG.matcher(tag.toString()).matches()) {
       throw error(
           pointer,
-          "!function runs Python code, which this program does not; write a template instead, such as \"{{question}}\"");
+          tag.toString().contains("function")
+              ? "!function runs Python code, which this program does not; write a template instead, such as \"{{question}}\""
+              : "the tag '" + tag + "' is not supported");
     }
     JsonNodeFactory nodes = Json.MAPPER.getNodeFactory();
     return switch (parser.currentToken()) {
@@ -125,13 +156,26 @@ public final class LocatedYaml {
     };
   }
 
+  /// A key that stands before the object itself came with an anchor by `<<`: the object's own keys
+  /// go before it, in any order.
   private ObjectNode object(JsonParser parser, String pointer) {
     ObjectNode object = Json.MAPPER.createObjectNode();
+    long start = parser.currentTokenLocation().getCharOffset();
+    Set<String> own = new HashSet<>();
     while (parser.nextToken() != JsonToken.END_OBJECT) {
       String key = parser.currentName();
       int line = parser.currentTokenLocation().getLineNr();
+      boolean merged = parser.currentTokenLocation().getCharOffset() < start;
       parser.nextToken();
       String child = pointer + "/" + key;
+      if (merged && own.contains(key)) {
+        parser.skipChildren();
+        continue;
+      }
+      if (!merged && !own.add(key)) {
+        lines.put(child, line);
+        throw error(child, "the key '" + key + "' is there twice");
+      }
       object.set(key, read(parser, child));
       lines.put(child, line);
     }
@@ -236,6 +280,19 @@ public final class LocatedYaml {
     return node.booleanValue();
   }
 
+  /// The object or list at a key.
+  ///
+  /// @param object which of the two it must be
+  public @Nullable JsonNode container(String pointer, boolean object, String... keys) {
+    JsonNode node = at(pointer, keys);
+    if (node != null && (object ? !node.isObject() : !node.isArray())) {
+      throw error(
+          pointer(pointer, keys),
+          "want " + (object ? "keys and values" : "a list") + ", not " + kind(node));
+    }
+    return node;
+  }
+
   /// A text, or a list of texts.
   public List<String> texts(String pointer, String... keys) {
     JsonNode node = at(pointer, keys);
@@ -244,6 +301,9 @@ public final class LocatedYaml {
     }
     if (!node.isContainer()) {
       return List.of(node.asString());
+    }
+    if (node.isEmpty()) {
+      throw error(pointer(pointer, keys), "the list is empty");
     }
     List<String> texts = new ArrayList<>();
     for (JsonNode value : node.values()) {

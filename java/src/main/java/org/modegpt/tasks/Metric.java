@@ -1,6 +1,7 @@
 package org.modegpt.tasks;
 
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 
 /// What is measured on an item. Programs add metrics of their own by naming implementations in
@@ -20,6 +21,11 @@ public interface Metric {
 
   default Aggregation aggregation() {
     return Aggregation.MEAN;
+  }
+
+  /// Names of the parameters that a task file's entry may give; empty for any.
+  default Optional<Set<String>> parameters() {
+    return Optional.empty();
   }
 
   /// The value of one item.

@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.ServiceLoader;
 import java.util.Set;
 import java.util.TreeMap;
@@ -23,6 +24,11 @@ public final class Metrics {
       Metric.Aggregation aggregation,
       Rule rule)
       implements Metric {
+    @Override
+    public Optional<Set<String>> parameters() {
+      return Optional.of(name.equals("exact_match") ? ExactMatch.PARAMETERS : Set.of());
+    }
+
     @Override
     public Value of(Outcome outcome, Map<String, Object> parameters) {
       return rule.of(outcome, parameters);

@@ -14,6 +14,13 @@ import tools.jackson.databind.JsonNode;
 /// The entries of a task file that say how answers are made and judged: `metric_list`,
 /// `generation_kwargs` and `filter_list`.
 record ScoringEntries(LocatedYaml yaml, OutputType type) {
+  /// Keys that an entry of every metric may have.
+  private static final Set<String> COMMON =
+      Set.of("metric", "name", "aggregation", "higher_is_better");
+
+  /// Keys of lm-evaluation-harness that change nothing here.
+  private static final Set<String> IGNORED = Set.of("hf_evaluate");
+
   private static final int DEFAULT_MAX_TOKENS = 256;
 
   List<MetricUse> metrics() {
@@ -25,11 +32,15 @@ record ScoringEntries(LocatedYaml yaml, OutputType type) {
           .toList();
     }
     if (!list.isArray()) {
-      return List.of(new MetricUse(metric(list.asString(), pointer), Map.of()));
+      return List.of(use(list, pointer));
     }
     List<MetricUse> uses = new ArrayList<>();
     for (int i = 0; i < list.size(); i++) {
-      uses.add(use(list.get(i), pointer + "/" + i));
+      MetricUse use = use(list.get(i), pointer + "/" + i);
+      if (uses.stream().anyMatch(u -> u.name().equals(use.name()))) {
+        throw yaml.error(pointer + "/" + i, "the metric " + use.name() + " is there twice");
+      }
+      uses.add(use);
     }
     if (uses.isEmpty()) {
       throw yaml.error(pointer, "want at least one metric");
@@ -39,7 +50,10 @@ record ScoringEntries(LocatedYaml yaml, OutputType type) {
 
   private MetricUse use(JsonNode entry, String pointer) {
     if (!entry.isObject()) {
-      return new MetricUse(metric(entry.asString(), pointer), Map.of());
+      if (!entry.isString()) {
+        throw yaml.error(pointer, "want the name of a metric, not " + LocatedYaml.kind(entry));
+      }
+      return new MetricUse(metric(entry.stringValue(), pointer), Map.of());
     }
     String name = yaml.text(pointer, "metric", "name");
     if (name == null) {
@@ -69,19 +83,30 @@ record ScoringEntries(LocatedYaml yaml, OutputType type) {
           pointer + "/higher_is_better",
           "for the metric " + name + " it is " + metric.higherIsBetter());
     }
+    return new MetricUse(metric, parameters(entry, pointer, metric));
+  }
+
+  private Map<String, Object> parameters(JsonNode entry, String pointer, Metric metric) {
+    metric.parameters().ifPresent(known -> yaml.refuseUnknown(pointer, known, IGNORED));
+    if (metric.parameters().isPresent()) {
+      ExactMatch.PARAMETERS.stream()
+          .filter(p -> p.startsWith("ignore_"))
+          .forEach(p -> yaml.flag(pointer, false, p));
+    }
     Map<String, Object> parameters = new LinkedHashMap<>();
     for (Map.Entry<String, JsonNode> e : entry.properties()) {
       Object value = Values.of(e.getValue());
-      if (value != null
-          && !Set.of("metric", "name", "aggregation", "higher_is_better").contains(e.getKey())) {
+      if (value != null && !COMMON.contains(e.getKey())) {
         parameters.put(e.getKey(), value);
       }
     }
-    if (parameters.get("regexes_to_ignore") instanceof List<?> patterns) {
-      patterns.forEach(p ->
-          checked(pointer + "/regexes_to_ignore", () -> ExactMatch.pattern(String.valueOf(p))));
+    String ignored = ExactMatch.IGNORED;
+    if (metric.parameters().isPresent()) {
+      for (String pattern : yaml.texts(pointer, ignored)) {
+        checked(pointer + "/" + ignored, () -> ExactMatch.pattern(pattern));
+      }
     }
-    return new MetricUse(metric, parameters);
+    return parameters;
   }
 
   private Metric metric(String name, String pointer) {
@@ -104,7 +129,7 @@ record ScoringEntries(LocatedYaml yaml, OutputType type) {
 
   Generation generation(String delimiter) {
     String at = "/generation_kwargs";
-    if (yaml.get("generation_kwargs") == null) {
+    if (yaml.container("", true, "generation_kwargs") == null) {
       return new Generation(List.of(delimiter), DEFAULT_MAX_TOKENS);
     }
     if (type != OutputType.GENERATE_UNTIL) {
@@ -132,17 +157,24 @@ record ScoringEntries(LocatedYaml yaml, OutputType type) {
       return List.of(AnswerFilter.NONE);
     }
     String pointer = yaml.pointer("", "filter_list", "filters");
+    yaml.container("", false, "filter_list", "filters");
     if (type != OutputType.GENERATE_UNTIL) {
       throw yaml.error(pointer, "filters belong to a task of output_type generate_until");
     }
     List<AnswerFilter> filters = new ArrayList<>();
     for (int i = 0; i < list.size(); i++) {
       String at = pointer + "/" + i;
+      if (!list.get(i).isObject()) {
+        throw yaml.error(
+            at, "want a name and a list of filters, not " + LocatedYaml.kind(list.get(i)));
+      }
       String name = Objects.requireNonNullElse(yaml.text(at, "name"), "filter" + i);
-      JsonNode steps = yaml.at(at, "filter");
+      JsonNode steps = yaml.container(at, false, "filter");
+      yaml.refuseUnknown(at);
       List<UnaryOperator<String>> functions = new ArrayList<>();
       for (int s = 0; steps != null && s < steps.size(); s++) {
         functions.add(step(at + "/filter/" + s));
+        yaml.refuseUnknown(at + "/filter/" + s);
       }
       filters.add(new AnswerFilter(name, functions));
     }
@@ -155,11 +187,10 @@ record ScoringEntries(LocatedYaml yaml, OutputType type) {
       case "regex" -> {
         String regex =
             Objects.requireNonNullElse(yaml.text(at, "regex_pattern"), "#### (\\-?[0-9\\.\\,]+)");
-        JsonNode group = yaml.at(at, "group_select");
+        int group =
+            Objects.requireNonNullElse(yaml.integer(at, Integer.MIN_VALUE, "group_select"), 0);
         String fallback = Objects.requireNonNullElse(yaml.text(at, "fallback"), "[invalid]");
-        yield checked(
-            at + "/regex_pattern",
-            () -> AnswerFilter.regex(regex, group == null ? 0 : group.asInt(), fallback));
+        yield checked(at + "/regex_pattern", () -> AnswerFilter.regex(regex, group, fallback));
       }
       case "remove_whitespace" -> String::strip;
       case "lowercase" -> AnswerFilter.lowercase();

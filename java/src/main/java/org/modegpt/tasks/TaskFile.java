@@ -330,8 +330,7 @@ public final class TaskFile {
             yaml.text("", "test_split", "split"),
             Objects.requireNonNullElse(yaml.text("", "validation_split"), "test"));
     String path = yaml.text("", "dataset_path", "dataset");
-    JsonNode given =
-        yaml.get("dataset_kwargs") == null ? null : yaml.at("/dataset_kwargs", "data_files");
+    JsonNode given = givenFiles();
     if (!files.isEmpty()) {
       return files;
     }
@@ -346,29 +345,34 @@ public final class TaskFile {
         : List.of(name + ".jsonl", path + "/" + split + ".jsonl");
   }
 
+  private @Nullable JsonNode givenFiles() {
+    return yaml.container("", true, "dataset_kwargs") == null
+        ? null
+        : yaml.at("/dataset_kwargs", "data_files");
+  }
+
   private List<String> dataFiles(JsonNode given, String split) {
     JsonNode files = given.isObject() ? given.get(split) : given;
     if (files == null) {
       throw yaml.error(
           "/dataset_kwargs/data_files", "there is no file of the split '" + split + "'");
     }
-    return files.isArray()
-        ? files.values().stream().map(JsonNode::asString).toList()
-        : List.of(files.asString());
+    return given.isObject()
+        ? yaml.texts("/dataset_kwargs/data_files", split)
+        : yaml.texts("/dataset_kwargs", "data_files");
   }
 
   private Examples examples() {
     int count = Objects.requireNonNullElse(yaml.integer("", 0, "num_fewshot", "fewshot"), 0);
     List<String> data = yaml.texts("", "fewshot_data");
     String split = yaml.text("", "fewshot_split");
-    JsonNode files =
-        yaml.get("dataset_kwargs") == null ? null : yaml.at("/dataset_kwargs", "data_files");
+    JsonNode files = givenFiles();
     if (data.isEmpty() && split != null && files != null && files.has(split)) {
       data = dataFiles(files, split);
     }
     boolean random = true;
     List<Map<String, @Nullable Object>> documents = new ArrayList<>();
-    if (yaml.get("fewshot_config") != null) {
+    if (yaml.container("", true, "fewshot_config") != null) {
       String sampler =
           Objects.requireNonNullElse(yaml.text("/fewshot_config", "sampler"), "default");
       if (!Set.of("default", "first_n").contains(sampler)) {
@@ -377,7 +381,7 @@ public final class TaskFile {
             "unknown sampler '" + sampler + "': choose first_n or default");
       }
       random = sampler.equals("default");
-      JsonNode samples = yaml.at("/fewshot_config", "samples");
+      JsonNode samples = yaml.container("/fewshot_config", false, "samples");
       yaml.refuseUnknown("/fewshot_config", Set.of("split"));
       for (JsonNode sample : samples == null ? List.<JsonNode>of() : samples.values()) {
         if (!(Values.of(sample) instanceof Map<?, ?>)) {

@@ -18,6 +18,8 @@ public final class Template {
   private static final Pattern TAG =
       Pattern.compile("\\{\\{-?(.*?)-?\\}\\}|\\{%-?(.*?)-?%\\}|\\{#-?(.*?)-?#\\}", Pattern.DOTALL);
 
+  private static final Pattern FIELD = Pattern.compile("[A-Za-z_]\\w*");
+
   private static final Pattern FOR =
       Pattern.compile("for\\s+(\\w+(?:\\s*,\\s*\\w+)*)\\s+in\\s+(.*)", Pattern.DOTALL);
 
@@ -61,6 +63,17 @@ public final class Template {
   /// Whether the template is nothing but text.
   public boolean constant() {
     return !TAG.matcher(source).find();
+  }
+
+  /// A template that is a field's name is only for items that have the field: else it would be
+  /// asked as it stands.
+  Template requireField(Map<String, ? extends @Nullable Object> fields) {
+    if (!fields.containsKey(source) && FIELD.matcher(source).matches()) {
+      throw new TemplateException(
+          "there is no field '%s'; there are: %s (for the word itself write {{ '%s' }})"
+              .formatted(source, String.join(", ", fields.keySet()), source));
+    }
+    return this;
   }
 
   /// The text for an item.
@@ -179,6 +192,11 @@ public final class Template {
       for (int i = 0; i < values.size(); i++) {
         Map<String, @Nullable Object> inner = new LinkedHashMap<>(names);
         List<?> parts1 = variables.size() == 1 ? List.of() : Values.list(values.get(i));
+        if (variables.size() > 1 && parts1.size() != variables.size()) {
+          throw new TemplateException(
+              "{%% %s %%}: there are %d values for %d names"
+                  .formatted(head, parts1.size(), variables.size()));
+        }
         for (int v = 0; v < variables.size(); v++) {
           inner.put(variables.get(v), variables.size() == 1 ? values.get(i) : parts1.get(v));
         }

@@ -201,7 +201,22 @@ class TaskFileTest {
         "data: d.jsonl | !function utils.f | t.yaml: | not valid YAML",
         "data: d.jsonl | process_docs: !function utils.f | t.yaml:3: | Python",
         "data: d.jsonl | limit: many | t.yaml:3: | whole number",
-        "task: quiz | task: quiz\\ntask: quiz | t.yaml:2: | uplicate"
+        "task: quiz | task: quiz\\ntask: quiz | t.yaml:2: | there twice",
+        "task: quiz | task: quiz\\n\tdata: d.jsonl | t.yaml:2: | TAB",
+        "task: quiz | task: quiz\\ndescription: \"\u0001\" | t.yaml:2: | U+0001",
+        "task: quiz | description: *other | t.yaml:1: | invalid alias: other",
+        "task: quiz | description: !!python/name:os.system x | t.yaml:1: | tag",
+        "task: quiz | ---\\n--- | t.yaml:3: | second document",
+        "data: d.jsonl | metrics: {acc: 1} | t.yaml:3: | needs 'metric'",
+        "data: d.jsonl | metrics: [acc, [acc]] | t.yaml:3: | name of a metric",
+        "data: d.jsonl | metrics: [acc, acc] | t.yaml:3: | twice",
+        "data: d.jsonl | metrics: [{metric: acc, ignore_case: true}] | t.yaml:3: | unknown key 'ignore_case'",
+        "data: d.jsonl | dataset_kwargs: d.jsonl | t.yaml:3: | want keys and values",
+        "data: d.jsonl | fewshot_config: {samples: 5} | t.yaml:3: | want a list",
+        "{{q}} | {{frobnicate(q)}} | t.yaml:4: | there is no function 'frobnicate'",
+        "doc_to_choice: c | doc_to_choice: choices | d.jsonl:1: | no field 'choices'; there are: q, c, g",
+        "GOLD | answer | d.jsonl:1: | no field 'answer'",
+        "data: d.jsonl | data: \"a\\0b\" | task quiz | NUL"
       })
   void errorsSayFileLineAndReason(String from, String to, String place, String reason)
       throws IOException {
@@ -210,6 +225,72 @@ class TaskFileTest {
         .isInstanceOf(UserException.class)
         .hasMessageContaining(place)
         .hasMessageContaining(reason);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '~',
+      value = {
+        "filter_list: [{name: x, filter: [{function: regex, regex: a}]}] | unknown key 'regex'",
+        "filter_list: [{nam: x, filter: [{function: lowercase}]}] | did you mean name?",
+        "filter_list: lowercase | want a list",
+        "filter_list: [{name: x, filter: [{function: regex, regex_pattern: '(a'}]}] | Unclosed group",
+        "generation_kwargs: [a] | want keys and values",
+        "generation_kwargs: {until: []} | the list is empty",
+        "metrics: [{metric: exact_match, ignore_cas: true}] | did you mean ignore_case?",
+        "metrics: [{metric: exact_match, ignore_case: often}] | want true or false",
+        "metrics: [{metric: exact_match, regexes_to_ignore: ['[']}] | regular expression '[' is wrong"
+      })
+  void errorsOfGenerationTasks(String line, String reason) {
+    assertThatThrownBy(() -> task("output_type: generate_until\ndoc_to_text: q\n" + line + "\n"))
+        .isInstanceOf(UserException.class)
+        .hasMessageContaining("t.yaml:3: ")
+        .hasMessageContaining(reason);
+  }
+
+  @Test
+  void filesOfOtherSystems() throws IOException {
+    String row = "{\"q\": \"x\", \"c\": [\"a\", \"b\"], \"g\": 1}";
+    String yaml = "\uFEFF" + CHOICE.replace("GOLD", "g").replace("\n", "\r\n");
+    Item item = items(yaml, "\uFEFF" + row + "\r").getFirst();
+    assertThat(item.requests().getFirst()).isEqualTo(new Item.Request("Q: x\nA:", " a"));
+    assertThat(item.gold()).containsExactly(1);
+  }
+
+  @Test
+  void anchorsAndMergedKeys() throws IOException {
+    TaskDefinition task =
+        task(
+            """
+            metadata: &base {metric: acc, higher_is_better: true}
+            description: &text "Quiz {{q}}: "
+            doc_to_text: *text
+            doc_to_choice: &letters [A, B]
+            doc_to_target: g
+            fewshot_config: {samples: [{q: one, c: *letters, g: 0}]}
+            metrics:
+              - {metric: acc_norm, <<: *base}
+              - <<: *base
+            """);
+    assertThat(task.text().source()).isEqualTo("Quiz {{q}}: ");
+    assertThat(task.choices()).extracting(Template::source).containsExactly("A", "B");
+    assertThat(task.examples().documents().getFirst().get("c")).isEqualTo(List.of("A", "B"));
+    assertThat(task.metrics())
+        .extracting(TaskDefinition.MetricUse::name)
+        .containsExactly("acc_norm", "acc");
+  }
+
+  @Test
+  void dataThatIsNotText() throws IOException {
+    Files.write(folder.resolve("d.parquet"), new byte[] {'P', 'A', 'R', '1', 0, (byte) 0xff});
+    TaskDefinition parquet = task(CHOICE.replace("GOLD", "g").replace("jsonl", "parquet"));
+    assertThatThrownBy(() -> ItemBuilder.build(parquet, new DataFolders(List.of())))
+        .hasMessageContaining("d.parquet is not a text file; data are JSON lines");
+    assertThatThrownBy(() -> items(CHOICE.replace("GOLD", "g"), "{", "\"q\": 1}"))
+        .hasMessageContaining("d.jsonl:1: not valid JSON")
+        .hasMessageContaining("one object a line")
+        .hasMessageNotContaining("Source");
   }
 
   @Test
@@ -224,6 +305,9 @@ class TaskFileTest {
         .hasMessageContaining("task quiz: d.jsonl:2: choice 1 is empty (and 1 more items)");
     assertThatThrownBy(() -> items(CHOICE.replace("GOLD", "g"), "{\"q\": \"x\"}", "{oops"))
         .hasMessageContaining("d.jsonl:2");
+    assertThatThrownBy(() ->
+            items(CHOICE.replace("GOLD", "g"), "{\"q\": \"x\", \"c\": [\"a\", null], \"g\": 0}"))
+        .hasMessageContaining("d.jsonl:1: choice 1 is null");
   }
 
   @Test
