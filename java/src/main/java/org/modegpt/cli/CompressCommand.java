@@ -17,12 +17,10 @@ import org.modegpt.compress.AllocationRule;
 import org.modegpt.compress.CompressionText;
 import org.modegpt.compress.Compressor;
 import org.modegpt.compress.CurveFile;
-import org.modegpt.compress.QualitySearch;
 import org.modegpt.compress.RankPlan;
 import org.modegpt.compress.Recipe;
 import org.modegpt.export.OutputFormat;
 import org.modegpt.io.Json;
-import org.modegpt.io.ModelWriter;
 import org.modegpt.model.Architecture;
 import org.modegpt.model.Transformer;
 import org.modegpt.tensor.DType;
@@ -45,6 +43,7 @@ import tools.jackson.databind.node.ObjectNode;
       "  modegpt compress my-model --ratio 0.3 --output small --calibration my.txt",
       "  modegpt compress my-model --statistics my.statistics --ratio 0.1,0.2,0.3 --output small",
       "  modegpt compress my-model --max-perplexity-increase 10%% -f my-test.txt",
+      "  modegpt compress my-model --min-accuracy-retained 95%% --tasks arc_easy,hellaswag --limit 500",
       "  modegpt compress my-model --statistics my.statistics --ratio 0.3 --dry-run",
       "  modegpt compress my-model --ratio 0.3 --format gguf --dtype f16,q8_0,q4_0   files for llama.cpp, each measured"
     })
@@ -71,13 +70,6 @@ final class CompressCommand implements Callable<Integer> {
       paramLabel = "N",
       description = "Parameters the whole model is to have, instead of a ratio.")
   private @Nullable Long targetParameters;
-
-  @Option(
-      names = "--max-perplexity-increase",
-      paramLabel = "PERCENT",
-      description =
-          "Instead of a size: the smallest model whose perplexity on --file rises by at most so much, found by trying; 10%% or 0.1.")
-  private @Nullable String allowed;
 
   @Option(
       names = "--recipe",
@@ -134,6 +126,7 @@ final class CompressCommand implements Callable<Integer> {
 
   @Mixin private CalibrationOptions calibration;
   @Mixin private EvaluationOptions evaluation;
+  @Mixin private QualityOptions quality;
   @Mixin private EngineOptions engine;
 
   @Option(
@@ -217,9 +210,19 @@ final class CompressCommand implements Callable<Integer> {
         Compressor compressor = new Compressor(model, backend);
         CompressionText text = calibration.text(model, base);
         List<Double> sizes =
-            allowed == null
-                ? asked
-                : List.of(largest(compressor, statistics, base, text, comparison, first));
+            quality.given()
+                ? List.of(
+                    largest(
+                        compressor,
+                        model,
+                        backend,
+                        statistics,
+                        base,
+                        text,
+                        outputs,
+                        comparison,
+                        first))
+                : asked;
         List<RankPlan> plans =
             output.told("allocation", () -> plans(compressor, text, statistics, base, sizes));
         for (int i = 0; i < plans.size(); i++) {
@@ -227,7 +230,7 @@ final class CompressCommand implements Callable<Integer> {
           if (i > 0 && recording != null) {
             output.recordIn(recording.next(parameters(recipe)));
           }
-          Path out = allowed != null ? first : folder(model, recipe, asked.size() > 1);
+          Path out = quality.given() ? first : folder(model, recipe, asked.size() > 1);
           RankPlan plan = plans.get(i);
           outputs.write(
               out,
@@ -269,49 +272,34 @@ final class CompressCommand implements Callable<Integer> {
         statistics, sized, targetParameters != null ? List.of() : asked, text, output.progress());
   }
 
-  /// The largest ratio that keeps within the allowed increase, each one tried for real.
+  /// The largest ratio that keeps within the limits, each one tried for real.
   private double largest(
       Compressor compressor,
+      Transformer model,
+      Backend backend,
       Statistics statistics,
       Recipe base,
       CompressionText text,
+      CompressOutputs outputs,
       Comparison comparison,
       Path out) {
-    double limit = Math.log1p(increase());
-    try (ModelWriter work = CompressOutputs.workplace(out)) {
-      Path trial = work.folder().resolve("trial");
-      Compressor.Output written = new Compressor.Output(trial, null, Long.MAX_VALUE, true);
-      return QualitySearch.largest(
-          limit,
-          ratio -> {
-            RankPlan plan = plans(compressor, text, statistics, base, List.of(ratio)).getFirst();
-            compressor.run(
-                statistics, base.withRatio(ratio), plan, text, written, output.progress());
-            double loss = comparison.logIncrease(trial);
-            output.say(
-                String.format(
-                    Locale.ROOT,
-                    "%.1f %% removed: perplexity %+.1f %%",
-                    100 * ratio,
-                    100 * Math.expm1(loss)));
-            return loss;
-          });
-    }
-  }
-
-  /// The allowed increase as a share.
-  private double increase() {
-    String number = allowed.replace("%", "").strip();
-    double value;
-    try {
-      value = Double.parseDouble(number) / (allowed.contains("%") ? 100 : 1);
-    } catch (NumberFormatException e) {
-      throw usage("--max-perplexity-increase must be a number like 10% or 0.1, not " + allowed);
-    }
-    if (!(value > 0 && value <= 10)) {
-      throw usage("--max-perplexity-increase must be above 0 and at most 1000%, not " + allowed);
-    }
-    return value;
+    return quality.largest(
+        model.directory().path(),
+        backend,
+        (ratio, trial) -> {
+          Recipe recipe = base.withRatio(ratio);
+          RankPlan plan = plans(compressor, text, statistics, base, List.of(ratio)).getFirst();
+          compressor.run(
+              statistics,
+              recipe,
+              CompressOutputs.plan(outputs.format(), compressor, recipe, plan),
+              text,
+              new Compressor.Output(trial, null, Long.MAX_VALUE, true),
+              output.progress());
+        },
+        comparison,
+        output,
+        out);
   }
 
   private Recipe recipe() {
@@ -329,12 +317,11 @@ final class CompressCommand implements Callable<Integer> {
     if (targetParameters != null && !ratios.isEmpty()) {
       throw usage("give either --ratio or --target-params");
     }
-    if (allowed != null) {
-      if (targetParameters != null || !ratios.isEmpty() || noEvaluation || dryRun) {
-        throw usage(
-            "--max-perplexity-increase takes the place of a size, measures, and writes: leave out --ratio, --target-params, --no-eval and --dry-run");
-      }
-      increase();
+    quality.check(this::usage);
+    if (quality.given()
+        && (targetParameters != null || !ratios.isEmpty() || noEvaluation || dryRun)) {
+      throw usage(
+          "asking for quality takes the place of a size, measures, and writes: leave out --ratio, --target-params, --no-eval and --dry-run");
     }
     if (allocation != null) {
       recipe = recipe.withAllocation(rule(allocation));
@@ -378,9 +365,7 @@ final class CompressCommand implements Callable<Integer> {
     String size =
         targetParameters != null
             ? targetParameters.toString()
-            : allowed != null
-                ? "within-" + Math.round(100 * increase())
-                : Long.toString(Math.round(100 * recipe.ratio()));
+            : quality.given() ? quality.label() : Long.toString(Math.round(100 * recipe.ratio()));
     String name = model.directory().name().replaceAll("\\.gguf$", "") + "-" + size;
     if (folder == null) {
       return Path.of("out", name);

@@ -26,7 +26,6 @@ import org.modegpt.report.JUnitXml;
 import org.modegpt.runs.ModelUse;
 import org.modegpt.runs.Run;
 import org.modegpt.runs.RunSettings;
-import org.modegpt.tasks.TaskCatalog;
 import org.modegpt.tasks.TaskDefinition;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -135,7 +134,7 @@ final class EvalCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     checkUsage();
-    List<TaskDefinition> tasks = tasks();
+    List<TaskDefinition> tasks = taskOptions.definitions(names, limit, examples);
     List<Gates> gates = gateFiles.stream().map(Gates::read).toList();
     Map<String, String> parameters = new LinkedHashMap<>();
     parameters.put("model", source.path().toString());
@@ -171,21 +170,6 @@ final class EvalCommand implements Callable<Integer> {
     if (logSamples && folder == null) {
       throw usage("--log-samples needs --output-path");
     }
-  }
-
-  private List<TaskDefinition> tasks() {
-    TaskCatalog catalog = taskOptions.catalog();
-    Map<String, TaskDefinition> tasks = new LinkedHashMap<>();
-    for (String name : names) {
-      for (TaskDefinition task : catalog.resolve(name.strip())) {
-        TaskDefinition limited =
-            limit != null && (task.limit() == 0 || limit < task.limit())
-                ? task.withLimit(limit)
-                : task;
-        tasks.putIfAbsent(task.name(), examples == null ? limited : limited.withExamples(examples));
-      }
-    }
-    return List.copyOf(tasks.values());
   }
 
   private int run(List<TaskDefinition> tasks, List<Gates> gates, Run run) {

@@ -2,10 +2,14 @@ package org.modegpt.cli;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import org.modegpt.Settings;
 import org.modegpt.tasks.DataFolders;
 import org.modegpt.tasks.TaskCatalog;
+import org.modegpt.tasks.TaskDefinition;
 import picocli.CommandLine.Option;
 
 /// Where task files and their data are.
@@ -25,6 +29,26 @@ final class TaskOptions {
 
   TaskCatalog catalog() {
     return new TaskCatalog(include);
+  }
+
+  /// The tasks and suites of the names, each once.
+  ///
+  /// @param limit items of each at most; null for the tasks' own limits
+  /// @param examples before each item; null for the tasks' own numbers
+  List<TaskDefinition> definitions(
+      List<String> names, @Nullable Integer limit, @Nullable Integer examples) {
+    TaskCatalog catalog = catalog();
+    Map<String, TaskDefinition> tasks = new LinkedHashMap<>();
+    for (String name : names) {
+      for (TaskDefinition task : catalog.resolve(name.strip())) {
+        TaskDefinition limited =
+            limit != null && (task.limit() == 0 || limit < task.limit())
+                ? task.withLimit(limit)
+                : task;
+        tasks.putIfAbsent(task.name(), examples == null ? limited : limited.withExamples(examples));
+      }
+    }
+    return List.copyOf(tasks.values());
   }
 
   DataFolders folders() {

@@ -1,6 +1,7 @@
 package org.modegpt.compress;
 
 import java.lang.foreign.Arena;
+import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
@@ -43,6 +44,9 @@ final class NystromMlp implements Decomposition {
   /// singular in float64.
   private static final double SINGULAR = 1e-12;
 
+  /// Rows of the Gram matrix gathered at a time.
+  private static final int ROWS = 512;
+
   @Override
   public Module module() {
     return Module.MLP;
@@ -60,6 +64,7 @@ final class NystromMlp implements Decomposition {
     int f = Math.toIntExact(gram.rows());
     workspace.reset();
     int[] kept = kept(workspace, weights, gram, width);
+    workspace.reset(); // a wide MLP's f x f scratch need not be there twice
     Tensor square = workspace.matrix(f, f);
     workspace.mirror(gram, square);
     return refit(workspace, arena, weights, square, kept);
@@ -195,17 +200,15 @@ final class NystromMlp implements Decomposition {
   private static double solve(
       Workspace workspace, Tensor gram, int[] kept, Tensor selected, Tensor targets) {
     Backend backend = workspace.backend;
-    Tensor index = workspace.index(kept);
-    Tensor rows = workspace.matrix(kept.length, gram.cols());
-    workspace.rows(gram, kept, rows);
     Tensor system = workspace.matrix(kept.length, kept.length);
-    backend.gatherColumns(rows, index, system);
+    Tensor rows = workspace.matrix(Math.min(ROWS, kept.length), gram.cols());
+    select(workspace, gram, kept, rows, system);
     double[] energy = workspace.diagonal(system);
     double mean = DoubleStream.of(energy).average().orElseThrow();
     float jitter = 0;
     while (backend.cholesky(system) != 0 || singular(workspace.diagonal(system), energy, jitter)) {
       jitter = jitter == 0 ? (float) (SINGULAR * (mean > 0 ? mean : 1)) : 100 * jitter;
-      backend.gatherColumns(rows, index, system);
+      select(workspace, gram, kept, rows, system);
       workspace.addToDiagonal(system, jitter);
     }
     if (jitter > 0) {
@@ -214,6 +217,18 @@ final class NystromMlp implements Decomposition {
     backend.triangularSolve(system, false, true, targets);
     backend.triangularSolve(system, false, false, targets);
     return jitter;
+  }
+
+  /// `Sᵀ C_H S` into `system`, some rows at a time.
+  private static void select(
+      Workspace workspace, Tensor gram, int[] kept, Tensor rows, Tensor system) {
+    Tensor columns = workspace.index(kept);
+    for (int from = 0; from < kept.length; from += ROWS) {
+      int to = Math.min(from + ROWS, kept.length);
+      Tensor some = rows.rows(0, to - from);
+      workspace.rows(gram, Arrays.copyOfRange(kept, from, to), some);
+      workspace.backend.gatherColumns(some, columns, system.rows(from, to));
+    }
   }
 
   /// Whether a pivot `L_ii²` is only rounding of what it was computed from, `C_ii + j`. Scaling

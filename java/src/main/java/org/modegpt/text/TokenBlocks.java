@@ -49,15 +49,16 @@ public final class TokenBlocks {
     int available = tokens.length / length;
     if (available < count) {
       throw new UserException(
-          "%s has %,d tokens, but %,d sequences of %,d tokens need %,d: give more text, or ask for at most %,d sequences%s"
+          "%s has %,d tokens, but %,d sequences of %,d tokens need %,d: give more text, or %s"
               .formatted(
                   name,
                   tokens.length,
                   count,
                   length,
                   (long) count * length,
-                  available,
-                  available == 0 ? " or shorter ones" : ""));
+                  available == 0
+                      ? "ask for shorter sequences"
+                      : "ask for at most %,d sequences".formatted(available)));
     }
     int[] order = new int[available];
     Arrays.setAll(order, i -> i);
