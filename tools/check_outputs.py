@@ -218,10 +218,14 @@ class Model:
         if tools is None:
             raise Impossible("no --llama-cpp")
         reference = math.exp(self.reference_loss(self.load(self.whole, trust_remote_code=True), first=self.length // 2 + 1))
-        out = run(tools / "llama-perplexity", "-m", self.work / "f32.gguf", "-f", self.text, "-c", self.length, "-t", 1, "-b", self.length)
-        # The running estimate: the final one is not printed where its error cannot be estimated.
-        found = re.findall(r"\[\d+\]([0-9.]+),", "".join(out))
-        return self.close(float(found[-1]), reference, 1e-2) if found else "FAILED: no estimate"
+        command = [tools / "llama-perplexity", "-m", self.work / "f32.gguf", "-f", self.text, "-c", self.length, "-t", 1, "-b", self.length]
+        for _ in range(5):  # it may end before all it said is written
+            out = "".join(run(*command))
+            chunks = re.search(r"over (\d+) chunks", out)
+            last = chunks and re.search(rf"\[{chunks[1]}\]([0-9.]+),", out)
+            if last:
+                return self.close(float(last[1]), reference, 1e-2)
+        return "FAILED: no estimate"
 
 
 def main():

@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 
 import gguf
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -39,6 +40,11 @@ QUANTISED = {
     "gemma3-q4_k_m": ("gemma3", dict(WIDE, query_pre_attn_scalar=64, layer_types=["sliding_attention"]), "Q4_K_M"),
 }
 DECODED = ("Q2_K", "Q3_K", "IQ4_NL", "IQ4_XS")  # types that the engine reads as float16
+# Where the blocks of a type have their float16 scales.
+BLOCK_SCALES = {
+    **dict(Q4_0=[0], Q4_1=[0, 2], Q5_0=[0], Q5_1=[0, 2], Q8_0=[0], IQ4_NL=[0]),
+    **dict(Q2_K=[80, 82], Q3_K=[108], Q4_K=[0, 2], Q5_K=[0, 2], Q6_K=[208], IQ4_XS=[0]),
+}
 SENTENCE_PIECE = ("llama", "mistral", "gemma", "gemma2", "gemma3", "phi3")
 
 
@@ -126,6 +132,25 @@ def dequantise(model, path):
             p.copy_(value - shift if name.endswith("norm.weight") else value)
 
 
+def quantised_types(path):
+    """golden/gguf-types.gguf: random blocks of every quantised type that is read, and what the `gguf` package makes of them."""
+    random = np.random.default_rng(11)
+    writer = gguf.GGUFWriter(path, "llama")
+    for name, scales in BLOCK_SCALES.items():
+        kind = gguf.GGMLQuantizationType[name]
+        length, size = gguf.GGML_QUANT_SIZES[kind]
+        blocks = random.integers(0, 256, (512 // length, size), dtype=np.uint8)
+        for at in scales:  # float16, neither infinite nor NaN
+            blocks[:, at : at + 2] = random.normal(0, 0.02, (len(blocks), 1)).astype(np.float16).view(np.uint8)
+        data = blocks.reshape(2, -1)
+        writer.add_tensor(name, data, raw_dtype=kind)
+        writer.add_tensor(f"{name}.values", gguf.quants.dequantize(data, kind))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--llama-cpp", type=pathlib.Path, required=True)
@@ -141,6 +166,8 @@ def main():
         types = sorted({t.tensor_type.name for t in gguf.GGUFReader(path).tensors})
         print(f"{path.stem}: {path.stat().st_size} bytes, {', '.join(types)}")
 
+    if arguments.only in (None, "types"):
+        quantised_types(ROOT / "java/src/test/resources/golden/gguf-types.gguf")
     for name, overrides in NAMES.items():
         if arguments.only in (None, name):
             model = network(name, overrides)
