@@ -1,5 +1,6 @@
 package org.modegpt.cli;
 
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -20,7 +21,9 @@ import org.modegpt.evaluate.Evaluator;
 import org.modegpt.evaluate.Gates;
 import org.modegpt.evaluate.TaskResult;
 import org.modegpt.io.AtomicFile;
+import org.modegpt.io.IoErrors;
 import org.modegpt.io.Json;
+import org.modegpt.model.Transformer;
 import org.modegpt.report.EvaluationHtml;
 import org.modegpt.report.JUnitXml;
 import org.modegpt.runs.ModelUse;
@@ -136,6 +139,10 @@ final class EvalCommand implements Callable<Integer> {
     checkUsage();
     List<TaskDefinition> tasks = taskOptions.definitions(names, limit, examples);
     List<Gates> gates = gateFiles.stream().map(Gates::read).toList();
+    reportFiles().forEach(EvalCommand::makeFolder);
+    if (baseline != null && !stored()) {
+      Transformer.open(baseline).close();
+    }
     Map<String, String> parameters = new LinkedHashMap<>();
     parameters.put("model", source.path().toString());
     parameters.put("tasks", String.join(",", names));
@@ -167,13 +174,16 @@ final class EvalCommand implements Callable<Integer> {
     for (Path report : reports) {
       kind(report);
     }
+    if (names.stream().anyMatch(String::isBlank)) {
+      throw usage("--tasks has an empty name");
+    }
     if (logSamples && folder == null) {
       throw usage("--log-samples needs --output-path");
     }
   }
 
   private int run(List<TaskDefinition> tasks, List<Gates> gates, Run run) {
-    boolean stored = baseline != null && baseline.toString().endsWith(".json");
+    boolean stored = stored();
     Evaluator evaluator =
         new Evaluator(
             tasks,
@@ -194,8 +204,14 @@ final class EvalCommand implements Callable<Integer> {
     }
     List<Gates.Outcome> judged = gates.stream().flatMap(g -> g.judge(evaluation).stream()).toList();
     record(run, evaluation);
+    int code = print(evaluation, judged);
     write(evaluation, judged);
-    return print(evaluation, judged);
+    return code;
+  }
+
+  /// Whether the baseline is an earlier run instead of a model.
+  private boolean stored() {
+    return baseline != null && baseline.toString().endsWith(".json");
   }
 
   private @Nullable Path cacheFolder() {
@@ -254,12 +270,29 @@ final class EvalCommand implements Callable<Integer> {
         Map.of("task", task.name(), "model", subject.name(), "filter", measure.filter()));
   }
 
-  private void write(Evaluation evaluation, List<Gates.Outcome> judged) {
+  private List<Path> reportFiles() {
     List<Path> files = new ArrayList<>(reports);
     if (folder != null) {
       REPORTS.forEach(name -> files.add(folder.resolve(name)));
     }
-    for (Path file : files) {
+    return files;
+  }
+
+  /// What cannot be written is told before anything is computed.
+  private static void makeFolder(Path file) {
+    Path parent = file.toAbsolutePath().getParent();
+    try {
+      Files.createDirectories(parent);
+    } catch (IOException e) {
+      throw IoErrors.writing(parent, e);
+    }
+    if (!Files.isWritable(parent)) {
+      throw new UserException("cannot write into " + parent + ": permission denied");
+    }
+  }
+
+  private void write(Evaluation evaluation, List<Gates.Outcome> judged) {
+    for (Path file : reportFiles()) {
       String text =
           switch (kind(file)) {
             case "html" -> EvaluationHtml.of(evaluation, judged);
@@ -283,12 +316,7 @@ final class EvalCommand implements Callable<Integer> {
   }
 
   private static void write(Path file, String text) {
-    Path parent = file.toAbsolutePath().getParent();
-    try {
-      Files.createDirectories(parent);
-    } catch (java.io.IOException e) {
-      throw new UserException("cannot make the folder " + parent + ": " + e.getMessage(), e);
-    }
+    makeFolder(file);
     AtomicFile.write(file, text.getBytes(StandardCharsets.UTF_8));
   }
 

@@ -229,6 +229,13 @@ class EvalCommandTest {
     Path model = tiny("tiny");
     assertThat(eval(model, "arc_esay").err()).contains("did you mean arc_easy?");
     assertThat(eval(model, "arc_easy", "--limit", 0).code()).isEqualTo(Main.USAGE);
+    assertThat(eval(model, "").code()).isEqualTo(Main.USAGE);
+    // What the end of a run needs is looked at before its beginning.
+    Result nowhere = eval(model, "arc_easy", "--limit", 1, "-o", model.resolve("config.json/out"));
+    assertThat(nowhere.code()).isEqualTo(Main.FAILED);
+    assertThat(nowhere.err()).contains("cannot write").doesNotContain("items in");
+    Result alone = eval(model, "arc_easy", "--limit", 1, "--baseline", folder.resolve("none"));
+    assertThat(alone.err()).contains("there is no model at").doesNotContain("items in");
     assertThat(eval(model, "arc_easy", "--report", "r.pdf").code()).isEqualTo(Main.USAGE);
     Path gates = folder.resolve("g.yaml");
     for (String[] wrong :
