@@ -9,7 +9,6 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.runs.Metrics;
-import org.modegpt.runs.Robust;
 import org.modegpt.runs.RunAnalysis.ModelPoint;
 import org.modegpt.runs.RunStore;
 
@@ -42,6 +41,9 @@ public final class Advisor {
       boolean measured,
       boolean meets) {}
 
+  /// The recipe to try where none was.
+  private static final String DEFAULT = "default";
+
   private final Model model;
   private final Evidence evidence;
   private final @Nullable RemovalCosts costs;
@@ -54,22 +56,16 @@ public final class Advisor {
     this.model = model;
     this.evidence = evidence;
     this.costs = costs;
-    this.speed = LineFit.of(evidence.against(evidence.speedKey(), true));
-    this.memory = LineFit.of(evidence.against(Metrics.SERVING_MEMORY, false));
+    this.speed = LineFit.of(evidence.speed().points());
+    this.memory = LineFit.of(evidence.memory().points());
     this.size = size();
     for (String recipe : evidence.recipes()) {
-      SortedMap<Double, Double> measured = evidence.perplexities(recipe);
+      SortedMap<Double, Double> measured = LossCurve.points(evidence.perplexities(recipe), base());
       if (!measured.isEmpty() && base() > 0) {
-        losses.put(recipe, new LossCurve(LossCurve.points(measured, base())));
+        losses.put(recipe, new LossCurve(measured));
       }
     }
-    if (costs != null && base() > 0 && !losses.containsKey(MEASURED)) {
-      losses.put(MEASURED, fromCosts(costs));
-    }
   }
-
-  /// The recipe that removal curves are measured for.
-  private static final String MEASURED = "default";
 
   /// Advice about `model` from the runs of `store` and, where there are any, the removal curves
   /// beside `statistics`.
@@ -95,16 +91,6 @@ public final class Advisor {
     LineFit fit = LineFit.of(points);
     double slope = -model.bytes() * model.compressible();
     return fit == null ? new LineFit(slope, model.bytes(), 0, 0) : fit;
-  }
-
-  /// Without runs of the measured recipe: the divergence of its curves, scaled by how divergence
-  /// and loss went together... 1 where nothing tells.
-  private static LossCurve fromCosts(RemovalCosts costs) {
-    SortedMap<Double, Double> points = new TreeMap<>();
-    for (double r = 0.05; r < 0.65; r += 0.05) {
-      points.put(r, costs.nats(r));
-    }
-    return new LossCurve(points);
   }
 
   /// What a recipe gives at a ratio.
@@ -143,7 +129,7 @@ public final class Advisor {
   /// Predictions of all recipes that are known, at these ratios.
   public List<Prediction> predict(List<Double> ratios, Target target) {
     List<Prediction> all = new ArrayList<>();
-    List<String> recipes = losses.isEmpty() ? List.of(MEASURED) : List.copyOf(losses.keySet());
+    List<String> recipes = losses.isEmpty() ? List.of(DEFAULT) : List.copyOf(losses.keySet());
     for (String recipe : recipes) {
       ratios.forEach(r -> all.add(predict(recipe, r, target)));
     }
@@ -183,14 +169,14 @@ public final class Advisor {
       }
     }
     if (costs != null) {
-      lines.add("removal curves beside the statistics");
+      lines.add("modules to spare: removal curves beside the statistics");
     }
     if (losses.isEmpty()) {
       lines.add(
           "perplexity: nothing yet; run modegpt compress at two or three ratios, and it will be predicted");
     }
-    lines.add(line("speed", speed, evidence.speedKey(), "modegpt bench"));
-    lines.add(line("memory", memory, "the most memory while generating", "modegpt generate"));
+    lines.add(line("speed", speed, evidence.speed(), "modegpt bench"));
+    lines.add(line("memory", memory, evidence.memory(), "modegpt generate"));
     lines.add(
         size.points() == 0
             ? "size: the share of parameters that a ratio counts"
@@ -198,10 +184,14 @@ public final class Advisor {
     return lines;
   }
 
-  private static String line(String what, @Nullable LineFit fit, String from, String how) {
+  private static String line(String what, @Nullable LineFit fit, Evidence.Trials from, String how) {
     return fit == null
-        ? what + ": nothing yet; run " + how + " on the original and one compressed model"
-        : "%s: %d models, %s, which lie %.1f %% around the line"
-            .formatted(what, fit.points(), from, 100 * Robust.median(fit.spread()));
+        ? what
+            + ": nothing yet; run "
+            + how
+            + " on two models of the same data type, the original or compressed"
+        : "%s: %d runs of %s on %d models (%s), which a line predicts to %.1f %%"
+            .formatted(
+                what, from.points().size(), how, from.models(), from.setting(), 100 * fit.error());
   }
 }

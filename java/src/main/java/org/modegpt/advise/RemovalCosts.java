@@ -67,21 +67,6 @@ final class RemovalCosts {
     }
   }
 
-  /// Nats per token of the cheapest plan that removes this share.
-  double nats(double removed) {
-    double left = removed * total;
-    double cost = 0;
-    for (Piece piece : pieces) {
-      double taken = Math.min(left, piece.parameters());
-      cost += taken * piece.slope();
-      left -= taken;
-      if (left <= 0) {
-        break;
-      }
-    }
-    return cost;
-  }
-
   /// Modules the cheapest plan of this share leaves whole, which are those to spare.
   List<String> spared(double removed) {
     boolean[] touched = new boolean[pieces.stream().mapToInt(Piece::module).max().orElse(-1) + 1];

@@ -78,7 +78,8 @@ final class AdviseCommand implements Callable<Integer> {
   @Option(
       names = "--statistics",
       paramLabel = "FILE",
-      description = "Statistics whose removal curves, kept beside them, are used too.")
+      description =
+          "Statistics whose removal curves, kept beside them, say which modules to spare.")
   private @Nullable Path statistics;
 
   @Mixin private OutputOptions output;

@@ -13,6 +13,7 @@ import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /// What runs say together: the models they measured, and a metric over time.
 public final class RunAnalysis {
@@ -42,6 +43,10 @@ public final class RunAnalysis {
       String run,
       String madeBy,
       SortedMap<String, Double> metrics) {}
+
+  /// What a run measured of the one model it used, whose files have `bytes`. Values of the same
+  /// `setting` (machine, device, threads and the metric's tags) may be compared.
+  public record Trial(String identity, double bytes, String setting, double value) {}
 
   /// A metric's value in one run.
   public record TrendPoint(
@@ -168,6 +173,33 @@ public final class RunAnalysis {
         newest.run,
         madeBy,
         metrics);
+  }
+
+  /// The newest `limit` positive values of a metric in runs of this kind, newest first.
+  public List<Trial> trials(String kind, String metric, int limit) {
+    return store
+        .database()
+        .query(
+            """
+            select u.hash, u.path, u.bytes, r.machine, d.value, t.value, m.tags, m.value
+            from metrics m join runs r on r.id = m.run_id and r.kind = ?
+            join models u on u.run_id = r.id and u.role = 'subject' and u.bytes is not null
+            left join parameters d on d.run_id = r.id and d.name = 'device'
+            left join parameters t on t.run_id = r.id and t.name = 'threads'
+            where m.name = ? and m.value > 0 order by r.started_ms desc limit ?
+            """,
+            row ->
+                new Trial(
+                    row.getString(1).isEmpty() ? row.getString(2) : row.getString(1),
+                    row.getDouble(3),
+                    Stream.of(
+                            row.getString(7), row.getString(5), row.getString(6), row.getString(4))
+                        .filter(s -> s != null && !s.isEmpty())
+                        .collect(Collectors.joining(", ")),
+                    row.getDouble(8)),
+            kind,
+            metric,
+            limit);
   }
 
   /// The newest `limit` values of the metric with this key ([RunRecord.Metric#key]), oldest first.
