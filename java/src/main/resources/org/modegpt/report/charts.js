@@ -27,6 +27,9 @@
       h("details", {}, h("summary", {}, "Data of this plot"), modegpt.table(columns, rows, {stack: false, label})));
   }
 
+  /** A metric's name without its tags, which would not fit beside an axis. */
+  const short = key => key.split("{")[0];
+
   const axis = (title, log, tick) => ({
     type: log ? "logarithmic" : "linear",
     title: {display: true, text: title, color: css("--text")},
@@ -58,7 +61,7 @@
       ]},
       options: {
         responsive: true, maintainAspectRatio: false, animation: false,
-        scales: {x: axis(xKey, false, v => format.metric(xKey, v)), y: axis(yKey, false, v => format.metric(yKey, v))},
+        scales: {x: axis(short(xKey), false, v => format.metric(xKey, v)), y: axis(short(yKey), false, v => format.metric(yKey, v))},
         plugins: {
           legend: {position: "bottom", labels: {usePointStyle: true, color: css("--text")}},
           tooltip: {callbacks: {label: c => `${c.raw.label}: ${format.metric(xKey, c.raw.x)}, ${format.metric(yKey, c.raw.y)}`}},
@@ -74,7 +77,7 @@
       {label: "front", cell: p => onFront.has(p) ? "yes" : "", sort: p => onFront.has(p) ? 0 : 1},
     ];
     return figure(`${yKey} against ${xKey}, ${points.length} models, ${front.length} on the Pareto front`,
-      `${points.length} models; ${front.length} of them are on the Pareto front: no other is better in both.`, config, columns, points, true);
+      `${points.length} models; on the Pareto front, where no other is better in both: ${front.length}.`, config, columns, points, true);
   };
 
   /** Values over time: points {t (ms), y, group, link, label, error}. */
@@ -91,7 +94,7 @@
         pointRadius: points.length > 150 ? 0 : 4, pointHitRadius: 8}))},
       options: {
         responsive: true, maintainAspectRatio: false, animation: false,
-        scales: {x: {...axis("", false, tick), type: "linear"}, y: axis(key, false, show)},
+        scales: {x: {...axis("", false, tick), type: "linear"}, y: axis(short(key), false, show)},
         plugins: {
           legend: {display: groups.length > 1 || Boolean(groups[0]), position: "bottom", labels: {usePointStyle: true, color: css("--text")}},
           tooltip: {callbacks: {label: c => `${format.time(c.raw.t)}  ${show(c.raw.y)}${c.raw.label ? "  " + c.raw.label : ""}`}},

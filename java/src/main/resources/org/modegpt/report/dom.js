@@ -20,7 +20,7 @@ modegpt.format = {
     const x = Number(value);
     if (value === null || value === undefined || value === "") return "";
     if (!Number.isFinite(x)) return String(value);
-    if (Number.isInteger(x) && Math.abs(x) < 1e6) return String(x);
+    if (Number.isInteger(x) && Math.abs(x) < 1e15) return Math.abs(x) < 1e4 ? String(x) : x.toLocaleString("en-US");
     const size = Math.abs(x);
     if (size >= 1e6 || (size < 1e-3 && size > 0)) return x.toExponential(2);
     return String(Number(x.toPrecision(4)));

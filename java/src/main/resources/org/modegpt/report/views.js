@@ -14,8 +14,13 @@
 
   /** Rows of the list of runs; `select` is told which ids are ticked. */
   views.runTable = (runs, select, selected = new Set()) => {
-    const results = run => Object.entries(run.metrics).filter(([key]) => isResult(key)).sort((a, b) => rank(a[0]) - rank(b[0])).slice(0, 3)
-      .map(([key, value]) => `${key} ${format.metric(key, value)}`).join(", ");
+    const name = key => key.split("{")[0];
+    // Tags are told only where they distinguish two results.
+    const results = run => {
+      const best = Object.entries(run.metrics).filter(([key]) => isResult(key)).sort((a, b) => rank(a[0]) - rank(b[0])).slice(0, 3);
+      const shown = key => best.filter(([other]) => name(other) === name(key)).length > 1 ? key : name(key);
+      return h("span", {title: best.map(([key]) => key).join(", ")}, best.map(([key, value]) => `${shown(key)} ${format.metric(key, value)}`).join(", "));
+    };
     const columns = [
       ...(select ? [{label: "compare", cell: r => h("input", {type: "checkbox", checked: selected.has(r.id), "aria-label": `Compare ${r.id}`, onchange: e => select(r.id, e.target.checked)})}] : []),
       {label: "run", cell: r => h("a", {href: runLink(r.id)}, r.id), sort: r => r.id},
@@ -32,10 +37,26 @@
 
   views.metricKeys = points => [...new Set(points.flatMap(p => Object.keys(p.metrics)))].sort();
 
-  /** Trade-offs between two metrics of all models, with pickers for both axes. */
+  /** Trade-offs among all models made from the same one, with a picker for that where there are several. */
   views.tradeOffs = (points, links = true) => {
+    const origin = p => p.base || p.identity;
+    const origins = [...new Set(points.filter(p => p.base).map(origin))];
+    if (origins.length < 2) return tradeOffs(points, links);
+    const label = id => points.find(p => p.identity === id)?.label || id;
+    const place = h("div");
+    const show = id => place.replaceChildren(tradeOffs(id ? points.filter(p => origin(p) === id) : points, links));
+    show(origins[0]);
+    return h("div", {}, h("div", {class: "bar"}, h("label", {}, "original", h("select", {name: "original", onchange: e => show(e.target.value)},
+      origins.map((id, i) => h("option", {value: id, selected: i === 0}, label(id))), h("option", {value: ""}, "all models")))), place);
+  };
+
+  /** Trade-offs between two metrics of models, with pickers for both axes. */
+  const tradeOffs = (points, links) => {
     const keys = views.metricKeys(points);
-    const first = (...patterns) => { for (const p of patterns) { const k = keys.find(key => p.test(key)); if (k) return k; } return keys[0]; };
+    const known = key => points.filter(p => p.metrics[key] !== undefined).length;
+    // Of the keys that match a pattern the one that most models have.
+    const find = pattern => keys.filter(key => pattern.test(key)).sort((a, b) => known(b) - known(a))[0];
+    const first = (...patterns) => patterns.map(find).find(Boolean) || keys[0];
     if (!keys.length) return h("p", {}, "No model has two metrics yet: compress one, then evaluate it.");
     const size = first(/^bytes/, /^ratio/, /^parameters/);
     const charts = h("div", {class: "grid"});
@@ -49,7 +70,7 @@
     const draw = () => chosen.replaceChildren(plot(x.value, y.value));
     x.addEventListener("change", draw); y.addEventListener("change", draw);
     draw();
-    const others = [first(/^accuracy|^acc/), first(/^tokens_per_second/)].filter((k, i, a) => /^acc|per_second/.test(k) && a.indexOf(k) === i);
+    const others = [find(/^acc/), find(/^best_tokens_per_second/) || find(/^tokens_per_second/)].filter(Boolean);
     charts.append(...others.map(k => card(`${k} and ${size}`, plot(size, k))));
     return h("div", {}, h("div", {class: "bar"}, h("label", {}, "horizontal", x), h("label", {}, "vertical", y)), card("Trade-off", chosen), charts);
   };

@@ -28,6 +28,8 @@ import org.modegpt.runs.RunSummary;
 class DashboardPageTest {
   private static final String HOSTILE =
       "<script>window.hacked=1</script><img src=x onerror=window.hacked=2>";
+  private static final Map<String, String> DATASET =
+      Map.of("dataset", "wikitext2-raw.test.rows-joined.txt", "tokens", "141x2048");
   private static Path driver;
 
   @TempDir Path folder;
@@ -61,7 +63,7 @@ class DashboardPageTest {
           run -> {
             run.model(new ModelUse(ModelUse.SUBJECT, HOSTILE, "evil", 1L, 2_000_000L));
             run.layer(0, HOSTILE, 10, 5, 1.0, 2.0);
-            run.metric(Metrics.PERPLEXITY, 50, 1.0, HOSTILE, Map.of("dataset", "wikitext2"));
+            run.metric(Metrics.PERPLEXITY, 50, 1.0, HOSTILE, DATASET);
             return 0;
           });
       recorder
@@ -98,7 +100,7 @@ class DashboardPageTest {
             run.layer(layer, "vo", 64, Math.round(64 * ratio), cost / 6, cost / 3);
           }
           run.metric(Metrics.RATIO, ratio);
-          run.metric(Metrics.PERPLEXITY, perplexity, 0.2, "", Map.of("dataset", "wikitext2"));
+          run.metric(Metrics.PERPLEXITY, perplexity, 0.2, "", DATASET);
           run.metric(
               Metrics.ACCURACY, 0.5 - 0.2 * (1 - ratio), 0.01, "", Map.of("task", "arc_easy"));
           run.metric(
@@ -208,7 +210,8 @@ class DashboardPageTest {
         Chromium browser = Chromium.start(driver, true, 390, 844)) {
       browser.open(server.url());
       browser.await("document.querySelectorAll('tbody tr').length >= 12");
-      String fits = "return document.documentElement.scrollWidth <= window.innerWidth";
+      // Not the window's width, which a phone widens to what overflows.
+      String fits = "return document.documentElement.scrollWidth <= 390";
       assertThat(browser.script(fits).asBoolean()).isTrue();
       picture(browser, "runs-phone");
       Run run = recorder.begin("compress", Map.of("model", "wiki-16m"));
@@ -233,6 +236,11 @@ class DashboardPageTest {
       browser.await("document.querySelectorAll('canvas').length >= 3");
       assertThat(browser.script(fits).asBoolean()).isTrue();
       picture(browser, "tradeoffs-phone");
+      browser.script("location.hash = '#/trends'");
+      browser.await(
+          "document.querySelector('h2').textContent === 'Trends' && document.querySelectorAll('canvas').length === 1");
+      assertThat(browser.script(fits).asBoolean()).isTrue();
+      picture(browser, "trends-phone");
     }
   }
 
