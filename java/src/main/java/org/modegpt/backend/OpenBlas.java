@@ -15,6 +15,7 @@ import java.lang.foreign.SymbolLookup;
 import java.lang.invoke.MethodHandle;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.Settings;
 import org.modegpt.tensor.DType;
@@ -41,6 +42,11 @@ final class OpenBlas {
 
   private final SymbolLookup library;
   private volatile int threads;
+
+  /// Calls hold it together, the end of the process alone and for good. The library's exit handler
+  /// joins its workers; with a call in flight one can miss that it is to end, and a process stopped
+  /// by a signal waits for it forever.
+  private final ReentrantReadWriteLock running = new ReentrantReadWriteLock();
 
   // void cblas_sgemm(order, transA, transB, m, n, k, float alpha, a, lda, b, ldb, float beta, c,
   // ldc);
@@ -112,6 +118,8 @@ final class OpenBlas {
       // threads.
       Downcalls.environment("OPENBLAS_THREAD_TIMEOUT", "4");
       blas = new OpenBlas(open());
+      Runtime.getRuntime()
+          .addShutdownHook(new Thread(blas.running.writeLock()::lock, "openblas-end"));
       loaded = blas;
     }
     return blas;
@@ -155,14 +163,23 @@ final class OpenBlas {
     }
   }
 
-  /// The setting is one for the whole process, so it is checked before every call.
-  private void useThreads(int wanted) throws Throwable {
+  /// A call into the library, until it is closed.
+  private interface Call extends AutoCloseable {
+    @Override
+    void close();
+  }
+
+  /// Begins a call. The number of threads is a setting for the whole process, so it is checked
+  /// before every one.
+  private Call call(int wanted) throws Throwable {
+    running.readLock().lock();
     if (threads != wanted) {
       synchronized (this) {
         setThreads.invokeExact(wanted);
         threads = wanted;
       }
     }
+    return running.readLock()::unlock;
   }
 
   private static int size(String op, long n) {
@@ -194,8 +211,7 @@ final class OpenBlas {
     int lda = Math.max(1, size("gemm", a.stride()));
     int ldb = Math.max(1, size("gemm", b.stride()));
     int ldc = size("gemm", c.stride());
-    try {
-      useThreads(useThreads);
+    try (Call _ = call(useThreads)) {
       if (c.dtype() == DType.F32) {
         sgemm.invokeExact(
             ROW_MAJOR,
@@ -232,8 +248,7 @@ final class OpenBlas {
     int n = size("triangularSolve", b.cols());
     int lda = size("triangularSolve", l.stride());
     int ldb = size("triangularSolve", b.stride());
-    try {
-      useThreads(useThreads);
+    try (Call _ = call(useThreads)) {
       dtrsm.invokeExact(
           ROW_MAJOR, side, LOWER, trans, NON_UNIT, m, n, 1.0, l.data(), lda, b.data(), ldb);
     } catch (Throwable e) {
@@ -246,8 +261,8 @@ final class OpenBlas {
     if (a.rows() == 0) {
       return 0;
     }
-    try (Arguments args = new Arguments("cholesky")) {
-      useThreads(useThreads);
+    try (Call _ = call(useThreads);
+        Arguments args = new Arguments("cholesky")) {
       dpotrf.invokeExact(
           args.flag('U'), args.size(a.rows()), a.data(), args.size(a.stride()), args.info, 1L);
       int failed = args.info();
@@ -265,8 +280,8 @@ final class OpenBlas {
     if (l.rows() == 0) {
       return;
     }
-    try (Arguments args = new Arguments("triangularInverse")) {
-      useThreads(useThreads);
+    try (Call _ = call(useThreads);
+        Arguments args = new Arguments("triangularInverse")) {
       dtrtri.invokeExact(
           args.flag('U'),
           args.flag('N'),
@@ -290,8 +305,8 @@ final class OpenBlas {
     if (a.rows() == 0) {
       return;
     }
-    try (Arguments args = new Arguments("symmetricEigen")) {
-      useThreads(useThreads);
+    try (Call _ = call(useThreads);
+        Arguments args = new Arguments("symmetricEigen")) {
       MemorySegment n = args.size(a.rows());
       MemorySegment lda = args.size(a.stride());
       for (Workspace work = args.query(1); ; work = args.allocate(work)) {
@@ -323,8 +338,8 @@ final class OpenBlas {
     if (a.elements() == 0) {
       return;
     }
-    try (Arguments args = new Arguments("svd")) {
-      useThreads(useThreads);
+    try (Call _ = call(useThreads);
+        Arguments args = new Arguments("svd")) {
       MemorySegment m = args.size(a.cols());
       MemorySegment n = args.size(a.rows());
       MemorySegment lda = args.size(a.stride());

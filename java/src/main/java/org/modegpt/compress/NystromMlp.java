@@ -161,14 +161,14 @@ final class NystromMlp implements Decomposition {
     Tensor down = workspace.doubles(weights.get(Role.DOWN)); // [d, f]
     Tensor outputs = workspace.product(down, false, gram, false); // Wᵀ C_H
     Tensor targets = workspace.columns(outputs, kept); // Wᵀ C_H S
-    Tensor selected = workspace.columns(down, kept); // Wᵀ S
     Tensor solution = workspace.copy(targets);
-    double jitter = solve(workspace, gram, kept, selected, solution);
+    double jitter = solve(workspace, gram, kept, down, solution);
 
     // ‖H(W − S W')‖² with (Sᵀ C_H S + jI) W' = Sᵀ C_H W + j Sᵀ W used for Sᵀ C_H S W'.
     double total = workspace.dot(outputs, down);
     double lost = total - workspace.dot(solution, targets);
     if (jitter > 0) {
+      Tensor selected = workspace.columns(down, kept); // Wᵀ S
       lost += jitter * (workspace.dot(solution, selected) - workspace.dot(solution, solution));
     }
 
@@ -192,13 +192,13 @@ final class NystromMlp implements Decomposition {
     return new ModuleResult(result, List.of(Selection.list(kept)), report);
   }
 
-  /// Solves `X (Sᵀ C_H S + jI) = targets + j selected` in place of `targets`. The jitter `j` is 0
+  /// Solves `X (Sᵀ C_H S + jI) = targets + j Wᵀ S` in place of `targets`. The jitter `j` is 0
   /// unless the system is singular; then it pulls towards dropping units without a refit and grows
   /// until the system is regular.
   ///
   /// @return the jitter
   private static double solve(
-      Workspace workspace, Tensor gram, int[] kept, Tensor selected, Tensor targets) {
+      Workspace workspace, Tensor gram, int[] kept, Tensor down, Tensor targets) {
     Backend backend = workspace.backend;
     Tensor system = workspace.matrix(kept.length, kept.length);
     Tensor rows = workspace.matrix(Math.min(ROWS, kept.length), gram.cols());
@@ -212,7 +212,7 @@ final class NystromMlp implements Decomposition {
       workspace.addToDiagonal(system, jitter);
     }
     if (jitter > 0) {
-      backend.add(jitter, selected, targets);
+      backend.add(jitter, workspace.columns(down, kept), targets);
     }
     backend.triangularSolve(system, false, true, targets);
     backend.triangularSolve(system, false, false, targets);
