@@ -115,12 +115,11 @@ class Model:
         tokenizer = tokenizers.Tokenizer.from_file(str(self.compact / "tokenizer.json"))
         return tokenizer.encode(self.text.read_text(encoding="utf-8"), add_special_tokens=False).ids
 
-    def reference_loss(self, model, first=1):
-        """Mean loss over the first four blocks, of the tokens from `first` on: 1, or the half of a block as llama.cpp."""
+    def reference_loss(self, model, first=1, blocks=4):
+        """Mean loss over the first blocks, of the tokens from `first` on: 1, or the half of a block as llama.cpp."""
         import torch
 
         ids, total, count = self.ids(), 0.0, 0
-        blocks = 4 if first == 1 else len(ids) // self.length
         for b in range(blocks):
             block = torch.tensor([ids[b * self.length : (b + 1) * self.length]])
             with torch.no_grad():
@@ -217,15 +216,14 @@ class Model:
         tools = self.arguments.llama_cpp
         if tools is None:
             raise Impossible("no --llama-cpp")
-        reference = math.exp(self.reference_loss(self.load(self.whole, trust_remote_code=True), first=self.length // 2 + 1))
         command = [tools / "llama-perplexity", "-m", self.work / "f32.gguf", "-f", self.text, "-c", self.length, "-t", 1, "-b", self.length]
-        for _ in range(5):  # it may end before all it said is written
-            out = "".join(run(*command))
-            chunks = re.search(r"over (\d+) chunks", out)
-            last = chunks and re.search(rf"\[{chunks[1]}\]([0-9.]+),", out)
-            if last:
-                return self.close(float(last[1]), reference, 1e-2)
-        return "FAILED: no estimate"
+        found = re.findall(r"\[(\d+)\]([0-9.]+),", "".join(run(*command)))
+        if not found:
+            return "FAILED: no estimate"
+        blocks, perplexity = found[-1]  # so far: the program may end before all it said is written
+        model = self.load(self.whole, trust_remote_code=True)
+        reference = math.exp(self.reference_loss(model, self.length // 2 + 1, int(blocks)))
+        return self.close(float(perplexity), reference, 1e-2)
 
 
 def main():
