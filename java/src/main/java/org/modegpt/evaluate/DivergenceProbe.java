@@ -2,14 +2,13 @@ package org.modegpt.evaluate;
 
 import java.lang.foreign.Arena;
 import java.nio.ByteBuffer;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.function.Function;
 import org.modegpt.Progress;
 import org.modegpt.backend.Backend;
+import org.modegpt.io.Digests;
 import org.modegpt.model.BlockForward;
 import org.modegpt.model.BlockTap;
 import org.modegpt.model.BlockWeights;
@@ -176,11 +175,7 @@ public final class DivergenceProbe implements AutoCloseable {
         at += 4;
       }
     }
-    try {
-      return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes.array()));
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every Java platform has SHA-256", e);
-    }
+    return HexFormat.of().formatHex(Digests.sha256().digest(bytes.array()));
   }
 
   private Tensor stream() {

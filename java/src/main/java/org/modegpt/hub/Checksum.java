@@ -6,9 +6,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import org.modegpt.Progress;
+import org.modegpt.io.Digests;
 
 /// Checks a file against its etag: 64 hexadecimal digits are the SHA-256 of a large file, 40 are
 /// git's name of a small one (SHA-1 over `blob SIZE\0` and the content). Other servers' etags say
@@ -23,7 +23,7 @@ final class Checksum {
 
   static boolean matches(Path file, String etag) throws IOException {
     boolean git = etag.length() == 40;
-    MessageDigest digest = digest(git ? "SHA-1" : "SHA-256");
+    MessageDigest digest = Digests.of(git ? "SHA-1" : "SHA-256");
     if (git) {
       digest.update(("blob " + Files.size(file) + "\0").getBytes(StandardCharsets.US_ASCII));
     }
@@ -35,13 +35,5 @@ final class Checksum {
       }
     }
     return HexFormat.of().formatHex(digest.digest()).equals(etag);
-  }
-
-  private static MessageDigest digest(String algorithm) {
-    try {
-      return MessageDigest.getInstance(algorithm);
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every Java platform has " + algorithm, e);
-    }
   }
 }

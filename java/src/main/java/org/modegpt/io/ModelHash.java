@@ -3,7 +3,6 @@ package org.modegpt.io;
 import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.TreeSet;
 import tools.jackson.databind.node.ObjectNode;
@@ -21,7 +20,7 @@ final class ModelHash {
   private ModelHash() {}
 
   static String of(ObjectNode config, TensorSource tensors) {
-    MessageDigest sha = sha256();
+    MessageDigest sha = Digests.sha256();
     sha.update(Json.MAPPER.writeValueAsString(config).getBytes(StandardCharsets.UTF_8));
     for (String name : new TreeSet<>(tensors.names())) {
       TensorInfo info = tensors.info(name);
@@ -41,13 +40,5 @@ final class ModelHash {
       }
     }
     return HexFormat.of().formatHex(sha.digest());
-  }
-
-  private static MessageDigest sha256() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every Java platform has SHA-256", e);
-    }
   }
 }

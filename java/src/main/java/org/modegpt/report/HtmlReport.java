@@ -1,11 +1,9 @@
 package org.modegpt.report;
 
-import java.nio.charset.StandardCharsets;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.Base64;
 import java.util.List;
 import java.util.stream.Collectors;
+import org.modegpt.io.Digests;
 import org.modegpt.runs.RunAnalysis;
 import org.modegpt.runs.RunJson;
 import org.modegpt.runs.RunRecord;
@@ -58,13 +56,7 @@ public final class HtmlReport {
   }
 
   private static String hash(String script) {
-    try {
-      byte[] digest =
-          MessageDigest.getInstance("SHA-256").digest(script.getBytes(StandardCharsets.UTF_8));
-      return "'sha256-" + Base64.getEncoder().encodeToString(digest) + "'";
-    } catch (NoSuchAlgorithmException e) {
-      throw new AssertionError("every Java platform has SHA-256", e);
-    }
+    return "'sha256-" + Base64.getEncoder().encodeToString(Digests.sha256(script)) + "'";
   }
 
   static String escape(String text) {

@@ -1,8 +1,5 @@
 package org.modegpt.runs;
 
-import java.nio.charset.StandardCharsets;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.SQLException;
@@ -16,6 +13,7 @@ import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
+import org.modegpt.io.Digests;
 
 /// The alerts of a store, and what people said about them.
 public final class AlertLog {
@@ -74,14 +72,7 @@ public final class AlertLog {
   }
 
   private static String id(String rule, String run, String metric) {
-    try {
-      byte[] digest =
-          MessageDigest.getInstance("SHA-256")
-              .digest((rule + "\n" + run + "\n" + metric).getBytes(StandardCharsets.UTF_8));
-      return HexFormat.of().formatHex(digest, 0, 6);
-    } catch (NoSuchAlgorithmException e) {
-      throw new AssertionError("every Java platform has SHA-256", e);
-    }
+    return HexFormat.of().formatHex(Digests.sha256(rule + "\n" + run + "\n" + metric), 0, 6);
   }
 
   /// The newest `limit` alerts, newest first.

@@ -7,10 +7,10 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.stream.Stream;
+import org.modegpt.io.Digests;
 
 /// Identifies a model's content in milliseconds, whatever its size: SHA-256 over name, size,
 /// beginning, end and evenly spread pieces of each weight file and over `config.json`. Two
@@ -33,7 +33,7 @@ public record ModelFingerprint(String hash, long bytes) {
     } else {
       files = Files.exists(model) ? List.of(model) : List.of();
     }
-    MessageDigest digest = sha256();
+    MessageDigest digest = Digests.sha256();
     long bytes = 0;
     for (Path file : files) {
       long size = Files.size(file);
@@ -74,14 +74,6 @@ public record ModelFingerprint(String hash, long bytes) {
         }
         digest.update(piece.flip());
       }
-    }
-  }
-
-  private static MessageDigest sha256() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new AssertionError("every Java platform has SHA-256", e);
     }
   }
 }

@@ -1,12 +1,8 @@
 package org.modegpt.tasks;
 
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -15,6 +11,7 @@ import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
+import org.modegpt.io.Digests;
 import org.modegpt.io.Json;
 import org.modegpt.tasks.TaskDefinition.Examples;
 import tools.jackson.databind.JsonNode;
@@ -408,16 +405,6 @@ public final class TaskFile {
   private String hash() {
     ObjectNode content = yaml.root().deepCopy();
     content.remove(List.of("metadata", "limit", "num_fewshot"));
-    return sha256(Json.MAPPER.writeValueAsString(content));
-  }
-
-  static String sha256(String text) {
-    try {
-      byte[] digest =
-          MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8));
-      return HexFormat.of().formatHex(digest);
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every Java platform has SHA-256", e);
-    }
+    return Digests.sha256Hex(Json.MAPPER.writeValueAsString(content));
   }
 }

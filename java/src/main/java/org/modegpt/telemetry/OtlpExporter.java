@@ -3,8 +3,6 @@ package org.modegpt.telemetry;
 import java.io.IOException;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -13,6 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.modegpt.UserException;
+import org.modegpt.io.Digests;
 import org.modegpt.runs.AfterRun;
 import org.modegpt.runs.RunJson;
 import org.modegpt.runs.RunRecord;
@@ -162,12 +161,6 @@ public final class OtlpExporter implements AfterRun {
   }
 
   private static String hash(String text, int bytes) {
-    try {
-      byte[] digest =
-          MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8));
-      return HexFormat.of().formatHex(digest, 0, bytes);
-    } catch (NoSuchAlgorithmException e) {
-      throw new AssertionError("every Java platform has SHA-256", e);
-    }
+    return HexFormat.of().formatHex(Digests.sha256(text), 0, bytes);
   }
 }

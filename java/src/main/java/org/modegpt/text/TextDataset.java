@@ -9,13 +9,11 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.modegpt.UserException;
+import org.modegpt.io.Digests;
 import org.modegpt.io.Json;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
@@ -70,12 +68,7 @@ public record TextDataset(String name, String text, int documents) {
   /// SHA-256 of the text in UTF-8, lower-case hexadecimal: equal to `sha256sum` of a single `.txt`
   /// file.
   public String sha256() {
-    try {
-      MessageDigest sha = MessageDigest.getInstance("SHA-256");
-      return HexFormat.of().formatHex(sha.digest(text.getBytes(StandardCharsets.UTF_8)));
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every Java platform has SHA-256", e);
-    }
+    return Digests.sha256Hex(text);
   }
 
   private record Spec(Path path, String field, boolean fieldGiven) {
