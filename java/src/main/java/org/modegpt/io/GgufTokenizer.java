@@ -22,6 +22,9 @@ final class GgufTokenizer {
   private static final int CONTROL = 3;
   private static final int USER_DEFINED = 4;
 
+  private static final List<String> ENDS_OF_TURN =
+      List.of("<end_of_turn>", "<|im_end|>", "<|eot_id|>", "<|end|>");
+
   private final GgufFile file;
   private final boolean sentencePiece;
   private final List<String> tokens;
@@ -56,21 +59,35 @@ final class GgufTokenizer {
     Map<String, ObjectNode> files = new LinkedHashMap<>();
     files.put("tokenizer.json", tokenizer.tokenizer());
     files.put("tokenizer_config.json", tokenizer.configuration());
-    files.put("generation_config.json", generation(file));
+    files.put("generation_config.json", tokenizer.generation());
     return files;
   }
 
   /// Generation ends at EOS and, for models that chat, at the end of a turn.
-  private static ObjectNode generation(GgufFile file) {
+  private ObjectNode generation() {
     ObjectNode generation = Json.MAPPER.createObjectNode();
     Map<String, Integer> ids = specialIds(file);
     ids.forEach((kind, id) -> generation.put(kind + "_token_id", id));
-    Long turn = file.integer("tokenizer.ggml.eot_token_id");
+    int turn = endOfTurn();
     Integer eos = ids.get("eos");
-    if (turn != null && eos != null && turn.intValue() != eos) {
-      generation.putArray("eos_token_id").add(eos).add(turn.intValue());
+    if (turn >= 0 && eos != null && turn != eos) {
+      generation.putArray("eos_token_id").add(eos).add(turn);
     }
     return generation;
+  }
+
+  /// The token that ends a turn, as the file says or, as llama.cpp does, by its usual names; -1
+  /// without.
+  private int endOfTurn() {
+    Long stated = file.integer("tokenizer.ggml.eot_token_id");
+    if (stated != null) {
+      return stated.intValue();
+    }
+    return ENDS_OF_TURN.stream()
+        .mapToInt(tokens::indexOf)
+        .filter(id -> id >= 0)
+        .findFirst()
+        .orElse(-1);
   }
 
   /// Ids of `bos`, `eos` and `pad`, as far as the file has them.

@@ -46,10 +46,12 @@ class ExportTest {
   private static final String TOKENIZER =
       """
       {"version": "1.0", "added_tokens": [{"id": 2, "content": "<s>", "special": true,
+         "single_word": false, "lstrip": false, "rstrip": false, "normalized": false},
+         {"id": 4, "content": "<end_of_turn>", "special": true,
          "single_word": false, "lstrip": false, "rstrip": false, "normalized": false}],
        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
        "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-       "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "<s>": 2, "ab": 3}, "merges": [["a", "b"]]}}
+       "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "<s>": 2, "ab": 3, "<end_of_turn>": 4}, "merges": [["a", "b"]]}}
       """;
 
   @TempDir private Path folder;
@@ -167,6 +169,14 @@ class ExportTest {
           assertThat(found.get(i).asDouble()).isCloseTo(stated.get(i).asDouble(), within(1e-6));
         }
       }
+    }
+  }
+
+  @Test
+  void generationFromAGgufFileEndsWithTheTurn() {
+    Path out = export(withTokenizer(TestData.family("gemma3")), OutputFormat.GGUF, DType.F32);
+    try (ModelDirectory file = ModelDirectory.open(out)) {
+      assertThat(file.generationConfig().path("eos_token_id").toString()).isEqualTo("[2,4]");
     }
   }
 
