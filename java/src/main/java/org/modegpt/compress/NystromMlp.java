@@ -158,17 +158,22 @@ final class NystromMlp implements Decomposition {
   private static ModuleResult refit(
       Workspace workspace, Arena arena, Map<Role, Tensor> weights, Tensor gram, int[] kept) {
     Backend backend = workspace.backend;
-    Tensor down = workspace.doubles(weights.get(Role.DOWN)); // [d, f]
-    Tensor outputs = workspace.product(down, false, gram, false); // Wᵀ C_H
-    Tensor targets = workspace.columns(outputs, kept); // Wᵀ C_H S
+    Tensor weight = weights.get(Role.DOWN); // [d, f]
+    Tensor targets = workspace.matrix(weight.rows(), kept.length);
+    double total =
+        workspace.scoped(() -> {
+          Tensor down = workspace.doubles(weight);
+          Tensor outputs = workspace.product(down, false, gram, false); // Wᵀ C_H
+          backend.gatherColumns(outputs, workspace.index(kept), targets); // Wᵀ C_H S
+          return workspace.dot(outputs, down);
+        });
     Tensor solution = workspace.copy(targets);
-    double jitter = solve(workspace, gram, kept, down, solution);
+    double jitter = solve(workspace, gram, kept, weight, solution);
 
     // ‖H(W − S W')‖² with (Sᵀ C_H S + jI) W' = Sᵀ C_H W + j Sᵀ W used for Sᵀ C_H S W'.
-    double total = workspace.dot(outputs, down);
     double lost = total - workspace.dot(solution, targets);
     if (jitter > 0) {
-      Tensor selected = workspace.columns(down, kept); // Wᵀ S
+      Tensor selected = workspace.columns(workspace.doubles(weight), kept); // Wᵀ S
       lost += jitter * (workspace.dot(solution, selected) - workspace.dot(solution, solution));
     }
 
@@ -185,7 +190,7 @@ final class NystromMlp implements Decomposition {
         default -> {}
       }
     });
-    int f = Math.toIntExact(down.cols());
+    int f = Math.toIntExact(weight.cols());
     ModuleReport report =
         new ModuleReport(
             Module.MLP, kept.length, f, ModuleReport.relative(lost, total), jitter, List.of());
@@ -198,7 +203,7 @@ final class NystromMlp implements Decomposition {
   ///
   /// @return the jitter
   private static double solve(
-      Workspace workspace, Tensor gram, int[] kept, Tensor down, Tensor targets) {
+      Workspace workspace, Tensor gram, int[] kept, Tensor weight, Tensor targets) {
     Backend backend = workspace.backend;
     Tensor system = workspace.matrix(kept.length, kept.length);
     Tensor rows = workspace.matrix(Math.min(ROWS, kept.length), gram.cols());
@@ -212,7 +217,7 @@ final class NystromMlp implements Decomposition {
       workspace.addToDiagonal(system, jitter);
     }
     if (jitter > 0) {
-      backend.add(jitter, workspace.columns(down, kept), targets);
+      backend.add(jitter, workspace.columns(workspace.doubles(weight), kept), targets);
     }
     backend.triangularSolve(system, false, true, targets);
     backend.triangularSolve(system, false, false, targets);

@@ -1,6 +1,7 @@
 package org.modegpt.compress;
 
 import java.lang.foreign.Arena;
+import java.util.function.DoubleSupplier;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.Residents;
@@ -21,6 +22,7 @@ final class Workspace implements AutoCloseable {
   private Memory callMemory = new Memory();
   private @Nullable Tensor slab;
   private long used;
+  private long live;
   private long wanted;
 
   Workspace(Backend backend) {
@@ -39,14 +41,26 @@ final class Workspace implements AutoCloseable {
       slab = backend.allocate(slabMemory.arena, DType.F64, 1, wanted);
     }
     used = 0;
+    live = 0;
     wanted = 0;
+  }
+
+  /// Runs `work` and takes back every scratch tensor made meanwhile.
+  double scoped(DoubleSupplier work) {
+    long usedBefore = used;
+    long liveBefore = live;
+    double result = work.getAsDouble();
+    used = usedBefore;
+    live = liveBefore;
+    return result;
   }
 
   /// A contiguous F64 `[rows, cols]`, contents undefined, until the next {@link #reset()}.
   Tensor matrix(long rows, long cols) {
     long elements = Math.multiplyExact(rows, cols);
     long padded = Math.ceilDiv(Math.max(elements, 1), ALIGNMENT) * ALIGNMENT;
-    wanted += padded;
+    live += padded;
+    wanted = Math.max(wanted, live);
     if (slab == null || used + padded > slab.cols()) {
       return backend.allocate(callMemory.arena, DType.F64, rows, cols);
     }
