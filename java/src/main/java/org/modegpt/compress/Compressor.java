@@ -233,12 +233,7 @@ public final class Compressor {
       BlockWriter writes,
       Output output) {
     Arena arena = Arena.ofShared();
-    Runnable release =
-        () -> {
-          arena.close();
-          loaded.close();
-        };
-    try {
+    try (loaded) {
       BlockWeights dense = loaded.weights();
       Map<Role, Tensor> weights = new EnumMap<>(Role.class);
       for (Role role : Role.values()) {
@@ -247,13 +242,7 @@ public final class Compressor {
           weights.put(role, tensor);
         }
       }
-      Map<String, Tensor> sums = new LinkedHashMap<>();
-      statistics
-          .layer(layer, arena)
-          .named()
-          .forEach((n, t) -> sums.put(n, Residents.upload(backend, arena, t)));
-      CompressedBlock block =
-          blocks.compress(arena, layer, weights, LayerStatistics.of(sums), ranks);
+      CompressedBlock block = compress(blocks, arena, statistics, layer, weights, ranks);
       if (refit != null) {
         block = refit.next(arena, dense, block);
       }
@@ -268,12 +257,34 @@ public final class Compressor {
             ready.put(name, converted(source, dtype(name, output), arena));
           });
       backend.sync();
-      writes.write(ready, release);
+      writes.write(ready, arena::close);
       return block;
     } catch (RuntimeException e) {
       backend.sync();
-      release.run();
+      arena.close();
       throw e;
+    }
+  }
+
+  /// The block's statistics are here no longer than its decomposition takes: written out and read
+  /// ahead, two more blocks are in memory meanwhile.
+  private CompressedBlock compress(
+      BlockCompressor blocks,
+      Arena arena,
+      Statistics statistics,
+      int layer,
+      Map<Role, Tensor> weights,
+      LayerRanks ranks) {
+    try (Arena ofStatistics = Arena.ofShared()) {
+      Map<String, Tensor> sums = new LinkedHashMap<>();
+      statistics
+          .layer(layer, ofStatistics)
+          .named()
+          .forEach((n, t) -> sums.put(n, Residents.upload(backend, ofStatistics, t)));
+      CompressedBlock block =
+          blocks.compress(arena, layer, weights, LayerStatistics.of(sums), ranks);
+      backend.sync();
+      return block;
     }
   }
 
