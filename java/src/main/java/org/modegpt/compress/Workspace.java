@@ -49,10 +49,17 @@ final class Workspace implements AutoCloseable {
   double scoped(DoubleSupplier work) {
     long usedBefore = used;
     long liveBefore = live;
-    double result = work.getAsDouble();
-    used = usedBefore;
-    live = liveBefore;
-    return result;
+    Memory outer = callMemory;
+    callMemory = new Memory();
+    try {
+      return work.getAsDouble();
+    } finally {
+      backend.sync();
+      callMemory.close();
+      callMemory = outer;
+      used = usedBefore;
+      live = liveBefore;
+    }
   }
 
   /// A contiguous F64 `[rows, cols]`, contents undefined, until the next {@link #reset()}.
