@@ -57,18 +57,31 @@ final class QualityOptions {
 
   /// Refuses what makes no sense with the message for it.
   void check(Function<String, ? extends RuntimeException> usage) {
-    if (increase != null && !(increaseShare(usage) > 0 && increaseShare(usage) <= 10)) {
-      throw usage.apply(
-          "--max-perplexity-increase must be above 0 and at most 1000%, not " + increase);
+    if (increase != null) {
+      double share = share(increase);
+      if (Double.isNaN(share)) {
+        throw usage.apply(
+            "--max-perplexity-increase must be a number like 10% or 0.1, not " + increase);
+      }
+      if (!(share > 0 && share <= 10)) {
+        throw usage.apply(
+            "--max-perplexity-increase must be above 0 and at most 1000%, not " + increase);
+      }
     }
-    if (retained != null && !(retainedShare(usage) > 0 && retainedShare(usage) < 1)) {
-      throw usage.apply("--min-accuracy-retained must be between 0 and 100%, not " + retained);
-    }
-    if (retained != null && tasks.isEmpty()) {
-      throw usage.apply(
-          "--min-accuracy-retained needs --tasks, for example --tasks arc_easy,hellaswag");
-    }
-    if (retained == null && !(tasks.isEmpty() && limit == null)) {
+    if (retained != null) {
+      double share = share(retained);
+      if (Double.isNaN(share)) {
+        throw usage.apply(
+            "--min-accuracy-retained must be a number like 95% or 0.95, not " + retained);
+      }
+      if (!(share > 0 && share < 1)) {
+        throw usage.apply("--min-accuracy-retained must be between 0 and 100%, not " + retained);
+      }
+      if (tasks.isEmpty()) {
+        throw usage.apply(
+            "--min-accuracy-retained needs --tasks, for example --tasks arc_easy,hellaswag");
+      }
+    } else if (!tasks.isEmpty() || limit != null) {
       throw usage.apply("--tasks and --limit belong to --min-accuracy-retained");
     }
     if (limit != null && limit < 1) {
@@ -80,28 +93,20 @@ final class QualityOptions {
   String label() {
     List<String> parts = new ArrayList<>();
     if (increase != null) {
-      parts.add("within-" + Math.round(100 * increaseShare(UserException::new)));
+      parts.add("within-" + Math.round(100 * share(increase)));
     }
     if (retained != null) {
-      parts.add("retains-" + Math.round(100 * retainedShare(UserException::new)));
+      parts.add("retains-" + Math.round(100 * share(retained)));
     }
     return String.join("-", parts);
   }
 
-  private double increaseShare(Function<String, ? extends RuntimeException> usage) {
-    return share(increase, "--max-perplexity-increase must be a number like 10% or 0.1", usage);
-  }
-
-  private double retainedShare(Function<String, ? extends RuntimeException> usage) {
-    return share(retained, "--min-accuracy-retained must be a number like 95% or 0.95", usage);
-  }
-
-  private static double share(
-      String text, String rule, Function<String, ? extends RuntimeException> usage) {
+  /// `10%` or `0.1` as 0.1; not a number when it is none.
+  private static double share(String text) {
     try {
       return Double.parseDouble(text.replace("%", "").strip()) / (text.contains("%") ? 100 : 1);
     } catch (NumberFormatException e) {
-      throw usage.apply(rule + ", not " + text);
+      return Double.NaN;
     }
   }
 
@@ -130,13 +135,13 @@ final class QualityOptions {
                 new StringBuilder(String.format(Locale.ROOT, "%.1f %% removed:", 100 * ratio));
             if (increase != null) {
               double loss = comparison.logIncrease(trial);
-              used = loss / Math.log1p(increaseShare(UserException::new));
+              used = loss / Math.log1p(share(increase));
               line.append(
                   String.format(Locale.ROOT, " perplexity %+.1f %%", 100 * Math.expm1(loss)));
             }
             if (measured != null) {
               double kept = measured.retained(trial);
-              double loss = (1 - kept) / (1 - retainedShare(UserException::new));
+              double loss = (1 - kept) / (1 - share(retained));
               used = Double.isNaN(used) ? used : Math.max(used, loss);
               line.append(String.format(Locale.ROOT, " accuracy retained %.1f %%", 100 * kept));
             }

@@ -117,13 +117,14 @@ public final class BlockCompressor implements AutoCloseable {
     List<ModuleReport> reports = new ArrayList<>(block.reports());
     reports.replaceAll(r -> r.module() == module ? shrunk.report() : r);
     LayerShape old = block.shape();
+    LayerAttention attention = shrunk.attention();
     LayerShape shape =
         switch (module) {
           case QUERY_KEY ->
               old.withQueryKey(
                   rank,
                   shrunk.kept(),
-                  shrunk.attention() == null ? old.attention() : shrunk.attention());
+                  attention == null ? dense.apply(layer).attention() : attention);
           case VALUE_OUTPUT -> old.withVoDim(rank);
           case MLP -> old.withMlpWidth(rank);
         };

@@ -3,7 +3,6 @@ package org.modegpt.compress;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -235,14 +234,7 @@ public final class Compressor {
     Arena arena = Arena.ofShared();
     try (loaded) {
       BlockWeights dense = loaded.weights();
-      Map<Role, Tensor> weights = new EnumMap<>(Role.class);
-      for (Role role : Role.values()) {
-        Tensor tensor = dense.optional(role);
-        if (tensor != null) {
-          weights.put(role, tensor);
-        }
-      }
-      CompressedBlock block = compress(blocks, arena, statistics, layer, weights, ranks);
+      CompressedBlock block = compress(blocks, arena, statistics, layer, dense.tensors(), ranks);
       if (refit != null) {
         block = refit.next(arena, dense, block);
       }
@@ -254,7 +246,7 @@ public final class Compressor {
             boolean same = tensor == dense.optional(role);
             // What did not change is copied as it is stored.
             Tensor source = same ? model.tensors().get(name, arena) : asStored(role, tensor, arena);
-            ready.put(name, converted(source, dtype(name, output), arena));
+            ready.put(name, Residents.converted(backend, arena, source, dtype(name, output)));
           });
       backend.sync();
       writes.write(ready, arena::close);
@@ -276,13 +268,8 @@ public final class Compressor {
       Map<Role, Tensor> weights,
       LayerRanks ranks) {
     try (Arena ofStatistics = Arena.ofShared()) {
-      Map<String, Tensor> sums = new LinkedHashMap<>();
-      statistics
-          .layer(layer, ofStatistics)
-          .named()
-          .forEach((n, t) -> sums.put(n, Residents.upload(backend, ofStatistics, t)));
-      CompressedBlock block =
-          blocks.compress(arena, layer, weights, LayerStatistics.of(sums), ranks);
+      LayerStatistics sums = statistics.layer(layer, ofStatistics).uploaded(backend, ofStatistics);
+      CompressedBlock block = blocks.compress(arena, layer, weights, sums, ranks);
       backend.sync();
       return block;
     }
@@ -305,20 +292,12 @@ public final class Compressor {
   private void copyOthers(CheckpointWriter writer, Output output) {
     for (String name : others()) {
       try (Arena arena = Arena.ofShared()) {
-        Tensor tensor = converted(model.tensors().get(name, arena), dtype(name, output), arena);
+        Tensor tensor =
+            Residents.converted(
+                backend, arena, model.tensors().get(name, arena), dtype(name, output));
         writer.write(name, Residents.download(backend, arena, tensor));
       }
     }
-  }
-
-  /// `tensor`, of the host or the device, in another dtype; itself when it has that already.
-  private Tensor converted(Tensor tensor, DType dtype, Arena arena) {
-    if (tensor.dtype() == dtype) {
-      return tensor;
-    }
-    Tensor cast = backend.allocate(arena, dtype, tensor.rows(), tensor.cols());
-    backend.cast(Residents.upload(backend, arena, tensor), cast);
-    return cast;
   }
 
   /// Names of the tensors outside the blocks.

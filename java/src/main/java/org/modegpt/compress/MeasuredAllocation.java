@@ -5,7 +5,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.EnumMap;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -19,11 +18,8 @@ import org.modegpt.calibrate.Statistics;
 import org.modegpt.evaluate.DivergenceProbe;
 import org.modegpt.evaluate.DivergenceProbe.Variant;
 import org.modegpt.model.BlockWeights;
-import org.modegpt.model.Residents;
-import org.modegpt.model.Role;
 import org.modegpt.model.Transformer;
 import org.modegpt.model.Transformer.Residence;
-import org.modegpt.tensor.Tensor;
 
 /// Spreads the budget over the modules of all layers by what their removal does on a probe text: to
 /// the model's predictions (the KL divergence from the dense model) or, for {@link
@@ -188,16 +184,13 @@ final class MeasuredAllocation implements AutoCloseable {
     List<RemovalCurve> alone = new ArrayList<>();
     for (int layer = 0; layer < layers(); layer++) {
       Progress.checkCancelled();
-      try (Arena arena = Arena.ofShared()) {
-        Map<Role, Tensor> weights = weights(dense(layer, arena));
-        LayerStatistics sums = sums(layer);
-        for (Module module : Module.values()) {
-          Map<Integer, Double> measured = new TreeMap<>();
-          for (int i = 0; i < levels.length; i++) {
-            measured.put(rank(module, levels[i]), costs[alone.size() * levels.length + i]);
-          }
-          alone.add(curve(layer, weights, sums, module, measured));
+      Held of = held(layer);
+      for (Module module : Module.values()) {
+        Map<Integer, Double> measured = new TreeMap<>();
+        for (int i = 0; i < levels.length; i++) {
+          measured.put(rank(module, levels[i]), costs[alone.size() * levels.length + i]);
         }
+        alone.add(curve(of, module, measured));
       }
     }
     return alone;
@@ -205,19 +198,15 @@ final class MeasuredAllocation implements AutoCloseable {
 
   /// The curve through the measured costs by rank; between and beyond them it has the shape of the
   /// local error.
-  private RemovalCurve curve(
-      int layer,
-      Map<Role, Tensor> weights,
-      LayerStatistics sums,
-      Module module,
-      Map<Integer, Double> measured) {
+  private RemovalCurve curve(Held of, Module module, Map<Integer, Double> measured) {
     TreeSet<Integer> ranks = new TreeSet<>(measured.keySet());
     for (double level : SHAPE_LEVELS) {
       ranks.add(rank(module, level));
     }
     ranks.remove(sizes.fullRank(module));
     int[] descending = ranks.descendingSet().stream().mapToInt(Integer::intValue).toArray();
-    double[] errors = blocks.localErrors(layer, weights, sums, module, descending);
+    double[] errors =
+        blocks.localErrors(of.layer, of.weights.tensors(), of.sums, module, descending);
     Map<Integer, Double> local = new TreeMap<>();
     for (int i = 0; i < errors.length; i++) {
       local.put(descending[i], errors[i]);
@@ -309,12 +298,7 @@ final class MeasuredAllocation implements AutoCloseable {
   }
 
   private DivergenceProbe.Blocks compressed(RankPlan plan) {
-    return (layer, arena) -> {
-      Map<Role, Tensor> weights = weights(dense(layer, arena));
-      CompressedBlock block =
-          blocks.compress(arena, layer, weights, sums(layer), plan.layers().get(layer));
-      return loaded(block, arena);
-    };
+    return (layer, arena) -> loaded(base(layer, plan.layers().get(layer)), arena);
   }
 
   // ---- blocks
@@ -324,26 +308,40 @@ final class MeasuredAllocation implements AutoCloseable {
     return new Variant(
         layer,
         arena -> {
-          Map<Role, Tensor> weights = weights(dense(layer, arena));
-          LayerRanks base = ranks == null ? LayerRanks.full(sizes) : ranks;
+          CompressedBlock base = base(layer, ranks == null ? LayerRanks.full(sizes) : ranks);
+          Held of = held(layer);
           CompressedBlock block =
-              blocks.compress(arena, layer, weights, sums(layer), base.with(module, rank));
+              blocks.replace(arena, layer, of.weights.tensors(), of.sums, base, module, rank);
           return loaded(block, arena);
         });
   }
 
-  /// The dense block and its sums that were asked for last: all variants of a layer start from
-  /// them.
+  /// The block at these ranks, made once for its variants; valid until another layer is asked for.
+  private CompressedBlock base(int layer, LayerRanks ranks) {
+    Held of = held(layer);
+    CompressedBlock made = of.made;
+    if (made == null || !ranks.equals(of.ranks)) {
+      made = blocks.compress(of.memory, layer, of.weights.tensors(), of.sums, ranks);
+      of.made = made;
+      of.ranks = ranks;
+    }
+    return made;
+  }
+
+  /// The dense block and its sums that were asked for last, and the block made of them: all
+  /// variants of a layer start from these.
   private final class Held implements AutoCloseable {
     final int layer;
     final Arena memory = Arena.ofShared();
     final BlockWeights weights;
     final LayerStatistics sums;
+    @Nullable CompressedBlock made;
+    @Nullable LayerRanks ranks;
 
     Held(int layer) {
       this.layer = layer;
       this.weights = model.block(backend, memory, layer, Residence.F32);
-      this.sums = uploaded(layer, memory);
+      this.sums = statistics.layer(layer, memory).uploaded(backend, memory);
     }
 
     @Override
@@ -370,25 +368,8 @@ final class MeasuredAllocation implements AutoCloseable {
     return held(layer).weights;
   }
 
-  private LayerStatistics sums(int layer) {
-    return held(layer).sums;
-  }
-
   private BlockWeights loaded(CompressedBlock block, Arena arena) {
     return model.block(backend, arena, block.shape(), block.weights());
-  }
-
-  private static Map<Role, Tensor> weights(BlockWeights block) {
-    return block.tensors();
-  }
-
-  private LayerStatistics uploaded(int layer, Arena arena) {
-    Map<String, Tensor> sums = new LinkedHashMap<>();
-    statistics
-        .layer(layer, arena)
-        .named()
-        .forEach((name, tensor) -> sums.put(name, Residents.upload(backend, arena, tensor)));
-    return LayerStatistics.of(sums);
   }
 
   @Override

@@ -13,6 +13,7 @@ import org.modegpt.compress.CompactConfig;
 import org.modegpt.io.CheckpointWriter;
 import org.modegpt.io.ModelWriter;
 import org.modegpt.io.TensorInfo;
+import org.modegpt.model.Residents;
 import org.modegpt.model.Transformer;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
@@ -134,10 +135,8 @@ public final class Export {
         Progress.checkCancelled();
         try (Arena arena = Arena.ofShared()) {
           Tensor stored = source.tensors().get(name, arena);
-          Tensor cast = Tensor.allocate(arena, dtype, stored.rows(), stored.cols());
-          backend.cast(stored, cast);
-          backend.sync();
-          weights.write(name, cast);
+          Tensor cast = Residents.converted(backend, arena, stored, dtype);
+          weights.write(name, Residents.download(backend, arena, cast));
         }
         progress.update("write", ++done, names.size(), "tensor");
       }

@@ -11,6 +11,7 @@ import org.modegpt.io.CheckpointWriter;
 import org.modegpt.io.TensorInfo;
 import org.modegpt.io.TensorSlice;
 import org.modegpt.model.Architecture.Global;
+import org.modegpt.model.Residents;
 import org.modegpt.model.Role;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
@@ -154,12 +155,7 @@ final class FamilyFolder {
 
   private void write(
       CheckpointWriter writer, Backend backend, Arena arena, String name, Tensor tensor) {
-    Tensor cast = tensor;
-    if (dtype != DType.F32) {
-      cast = Tensor.allocate(arena, dtype, tensor.rows(), tensor.cols());
-      backend.cast(tensor, cast);
-      backend.sync();
-    }
-    writer.write(name, cast);
+    Tensor cast = Residents.converted(backend, arena, tensor, dtype);
+    writer.write(name, Residents.download(backend, arena, cast));
   }
 }

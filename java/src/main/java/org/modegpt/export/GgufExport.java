@@ -15,6 +15,7 @@ import org.modegpt.io.GgufWriter;
 import org.modegpt.io.ModelDirectory;
 import org.modegpt.io.TensorInfo;
 import org.modegpt.model.Architecture.Global;
+import org.modegpt.model.Residents;
 import org.modegpt.model.Role;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
@@ -223,12 +224,7 @@ final class GgufExport {
   }
 
   private void write(GgufWriter writer, Arena arena, String name, Tensor tensor, DType type) {
-    Tensor cast = tensor;
-    if (type != DType.F32) {
-      cast = Tensor.allocate(arena, type, tensor.rows(), tensor.cols());
-      backend.cast(tensor, cast);
-      backend.sync();
-    }
-    writer.write(name, cast);
+    Tensor cast = Residents.converted(backend, arena, tensor, type);
+    writer.write(name, Residents.download(backend, arena, cast));
   }
 }

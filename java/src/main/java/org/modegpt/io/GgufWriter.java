@@ -6,15 +6,9 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Collection;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.SequencedMap;
-import java.util.Set;
-import java.util.TreeSet;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
-import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
 /// Writes one GGUF file, version 3. All tensors are declared first, so the header is written at
@@ -27,9 +21,7 @@ public final class GgufWriter implements AutoCloseable {
 
   private final Path path;
   private final AtomicFile file;
-  private final Map<String, TensorInfo> declared = new LinkedHashMap<>();
-  private final Map<String, Long> offsets = new LinkedHashMap<>();
-  private final Set<String> written = ConcurrentHashMap.newKeySet();
+  private final TensorPlaces places = new TensorPlaces();
 
   /// Starts the file: checks the space on disk and writes the header.
   ///
@@ -45,17 +37,14 @@ public final class GgufWriter implements AutoCloseable {
     metadata.forEach((key, value) -> header.string(key).value(value));
     long at = 0;
     for (TensorInfo tensor : tensors) {
-      if (declared.put(tensor.name(), tensor) != null) {
-        throw new IllegalArgumentException("tensor '" + tensor.name() + "' is declared twice");
-      }
+      places.declare(tensor, at);
       header.string(tensor.name()).int32(tensor.shape().size());
       tensor.shape().reversed().forEach(header::int64);
       header.int32(GgufType.valueOf(tensor.dtype()).id()).int64(at);
-      offsets.put(tensor.name(), at);
       at = aligned(at + tensor.bytes());
     }
     long start = aligned(header.size());
-    offsets.replaceAll((_, offset) -> start + offset);
+    places.moveBehind(start);
     file = new AtomicFile(path, start + at);
     file.write(0, ByteBuffer.wrap(header.toByteArray()));
     // The end of the last tensor is padded too; this makes the file as long as readers expect.
@@ -71,28 +60,14 @@ public final class GgufWriter implements AutoCloseable {
   /// Writes a declared tensor: a contiguous host tensor of the declared type and number of
   /// elements. Each may be written once.
   public void write(String name, Tensor tensor) {
-    TensorInfo declaration = declared.get(name);
-    if (declaration == null
-        || tensor.dtype() != DType.valueOf(declaration.dtype())
-        || tensor.elements() != declaration.elements()) {
-      throw new IllegalArgumentException(
-          "'%s' is declared as %s, got %s".formatted(name, declaration, tensor.describe()));
-    }
-    if (!written.add(name)) {
-      throw new IllegalArgumentException("'" + name + "' is written twice");
-    }
-    file.write(offsets.get(name), tensor.asBytes());
+    file.write(places.take(name, tensor), tensor.asBytes());
   }
 
   /// Completes the file.
   ///
   /// @throws IllegalStateException if a declared tensor was not written
   public void commit() {
-    Set<String> missing = new TreeSet<>(declared.keySet());
-    missing.removeAll(written);
-    if (!missing.isEmpty()) {
-      throw new IllegalStateException("%s: not written: %s".formatted(path, List.copyOf(missing)));
-    }
+    places.requireAllWritten(path);
     file.commit();
   }
 

@@ -7,14 +7,10 @@ import java.nio.file.Path;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.EnumSet;
-import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
-import java.util.TreeSet;
-import java.util.concurrent.ConcurrentHashMap;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 import tools.jackson.databind.node.ArrayNode;
@@ -38,9 +34,7 @@ public final class SafetensorsWriter implements AutoCloseable {
 
   private final Path path;
   private final AtomicFile file;
-  private final Map<String, TensorInfo> declared = new LinkedHashMap<>();
-  private final Map<String, Long> offsets = new LinkedHashMap<>();
-  private final Set<String> written = ConcurrentHashMap.newKeySet();
+  private final TensorPlaces places = new TensorPlaces();
 
   /// Starts the file: checks the space on disk and writes the header.
   ///
@@ -61,19 +55,16 @@ public final class SafetensorsWriter implements AutoCloseable {
     all.forEach(meta::put);
     long at = 0;
     for (TensorInfo tensor : tensors.stream().sorted(ORDER).toList()) {
-      if (declared.put(tensor.name(), tensor) != null) {
-        throw new IllegalArgumentException("tensor '" + tensor.name() + "' is declared twice");
-      }
+      places.declare(tensor, at);
       ObjectNode entry = root.putObject(tensor.name());
       entry.put("dtype", tensor.dtype());
       ArrayNode shape = entry.putArray("shape");
       tensor.shape().forEach(shape::add);
       entry.putArray("data_offsets").add(at).add(at + tensor.bytes());
-      offsets.put(tensor.name(), at);
       at += tensor.bytes();
     }
     byte[] header = header(root);
-    offsets.replaceAll((_, offset) -> offset + header.length);
+    places.moveBehind(header.length);
     this.file = new AtomicFile(path, at + header.length);
     try {
       file.write(0, ByteBuffer.wrap(header));
@@ -112,17 +103,7 @@ public final class SafetensorsWriter implements AutoCloseable {
   /// Writes a declared tensor: a host tensor of the declared type and number of elements. Each may
   /// be written once.
   public void write(String name, Tensor tensor) {
-    TensorInfo declaration = declared.get(name);
-    if (declaration == null
-        || tensor.dtype() != dtype(declaration)
-        || tensor.elements() != declaration.elements()) {
-      throw new IllegalArgumentException(
-          "'%s' is declared as %s, got %s".formatted(name, declaration, tensor.describe()));
-    }
-    if (!written.add(name)) {
-      throw new IllegalArgumentException("'" + name + "' is written twice");
-    }
-    long at = offsets.get(name);
+    long at = places.take(name, tensor);
     if (tensor.contiguous()) {
       file.write(at, tensor.asBytes());
     } else {
@@ -137,11 +118,7 @@ public final class SafetensorsWriter implements AutoCloseable {
   ///
   /// @throws IllegalStateException if a declared tensor was not written
   public void commit() {
-    Set<String> missing = new TreeSet<>(declared.keySet());
-    missing.removeAll(written);
-    if (!missing.isEmpty()) {
-      throw new IllegalStateException("%s: not written: %s".formatted(path, List.copyOf(missing)));
-    }
+    places.requireAllWritten(path);
     file.commit();
   }
 

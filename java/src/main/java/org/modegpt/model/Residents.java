@@ -24,6 +24,16 @@ public final class Residents {
     return device;
   }
 
+  /// `tensor`, of the host or the device, in another dtype; itself when it has that already.
+  public static Tensor converted(Backend backend, Arena arena, Tensor tensor, DType dtype) {
+    if (tensor.dtype() == dtype) {
+      return tensor;
+    }
+    Tensor cast = backend.allocate(arena, dtype, tensor.rows(), tensor.cols());
+    backend.cast(upload(backend, arena, tensor), cast);
+    return cast;
+  }
+
   /// A host copy (or, with unified memory, the tensor itself).
   public static Tensor download(Backend backend, Arena arena, Tensor tensor) {
     if (!tensor.onDevice()) {

@@ -77,17 +77,15 @@ public final class PrometheusText {
   }
 
   private void last(RunSummary run, String key, double value) {
-    int brace = key.indexOf('{');
+    RunRecord.Metric metric = RunRecord.Metric.ofKey(key, value);
     Map<String, String> labels = labels(run.kind(), run.model(), run.recipe());
-    if (brace >= 0) {
-      for (String tag : key.substring(brace + 1, key.length() - 1).split(",", -1)) {
-        int equals = tag.indexOf('=');
-        if (equals > 0) {
-          labels.put("tag_" + name(tag.substring(0, equals)), tag.substring(equals + 1));
-        }
+    for (String tag : metric.tags().split(",", -1)) {
+      int equals = tag.indexOf('=');
+      if (equals > 0) {
+        labels.put("tag_" + name(tag.substring(0, equals)), tag.substring(equals + 1));
       }
     }
-    String family = "modegpt_last_" + name(brace < 0 ? key : key.substring(0, brace));
+    String family = "modegpt_last_" + name(metric.name());
     family(family, "Value in the newest finished run.");
     value(family, labels, value);
   }

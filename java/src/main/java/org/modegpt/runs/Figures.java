@@ -11,8 +11,7 @@ public final class Figures {
 
   /// A metric's value in the unit its name says.
   public static String metric(String key, double value) {
-    int brace = key.indexOf('{');
-    String name = brace < 0 ? key : key.substring(0, brace);
+    String name = RunRecord.Metric.ofKey(key, value).name();
     if (name.contains("bytes")) {
       return bytes(value);
     }

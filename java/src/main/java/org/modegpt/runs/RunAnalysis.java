@@ -204,9 +204,7 @@ public final class RunAnalysis {
 
   /// The newest `limit` values of the metric with this key ([RunRecord.Metric#key]), oldest first.
   public List<TrendPoint> trend(String key, int limit) {
-    int brace = key.indexOf('{');
-    String name = brace < 0 ? key : key.substring(0, brace);
-    String tags = brace < 0 || !key.endsWith("}") ? "" : key.substring(brace + 1, key.length() - 1);
+    RunRecord.Metric metric = RunRecord.Metric.ofKey(key, Double.NaN);
     return store
         .database()
         .query(
@@ -223,8 +221,8 @@ public final class RunAnalysis {
                     row.getString(5),
                     row.getString(6),
                     RunStore.number(row, 7, Double.NaN)),
-            name,
-            tags,
+            metric.name(),
+            metric.tags(),
             limit)
         .reversed();
   }

@@ -79,6 +79,15 @@ public record RunRecord(
     public String key() {
       return tags.isEmpty() ? name : name + "{" + tags + "}";
     }
+
+    /// A value by its [#key]; what follows the name counts as tags when the braces are closed.
+    public static Metric ofKey(String key, double value) {
+      int brace = key.indexOf('{');
+      String name = brace < 0 ? key : key.substring(0, brace);
+      boolean closed = brace >= 0 && key.endsWith("}");
+      String tags = closed ? key.substring(brace + 1, key.length() - 1) : "";
+      return new Metric(name, value, null, "", tags);
+    }
   }
 
   /// What compression did to module `module` (`mlp`, `qk`, `vo`) of a layer: dimensions before and
