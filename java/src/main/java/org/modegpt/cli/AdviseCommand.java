@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.function.DoubleFunction;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.advise.Advisor;
@@ -135,7 +136,7 @@ final class AdviseCommand implements Callable<Integer> {
       table.row(
           p.recipe(),
           String.format(Locale.ROOT, "%.2f", p.ratio()),
-          Figures.bytes(p.bytes().value()),
+          ByteSize.format((long) p.bytes().value()),
           figure(p.perplexity(), false),
           figure(p.tokensPerSecond(), false),
           figure(p.memory(), true),
@@ -170,18 +171,8 @@ final class AdviseCommand implements Callable<Integer> {
     if (e == null) {
       return "";
     }
-    return size
-        ? Figures.bytes(e.value())
-            + " ("
-            + Figures.bytes(e.low())
-            + " - "
-            + Figures.bytes(e.high())
-            + ")"
-        : Figures.number(e.value())
-            + " ("
-            + Figures.number(e.low())
-            + " - "
-            + Figures.number(e.high())
-            + ")";
+    DoubleFunction<String> show = size ? bytes -> ByteSize.format((long) bytes) : Figures::number;
+    return "%s (%s - %s)"
+        .formatted(show.apply(e.value()), show.apply(e.low()), show.apply(e.high()));
   }
 }

@@ -14,6 +14,7 @@ import org.modegpt.compress.ModuleReport;
 import org.modegpt.evaluate.Perplexity;
 import org.modegpt.evaluate.Speed;
 import org.modegpt.io.AtomicFile;
+import org.modegpt.io.ByteSize;
 import org.modegpt.io.Json;
 import org.modegpt.model.Transformer;
 import org.modegpt.report.TradeOffPlot;
@@ -155,7 +156,7 @@ final class Comparison {
       table.row(
           row.name,
           String.format(Locale.ROOT, "%,d", row.parameters),
-          Table.mebibytes(row.bytes),
+          ByteSize.format(row.bytes),
           p == null
               ? ""
               : String.format(Locale.ROOT, "%.2f ± %.2f", p.perplexity(), p.perplexityError()),

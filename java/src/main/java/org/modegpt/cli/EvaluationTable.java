@@ -116,7 +116,7 @@ final class EvaluationTable {
       table.row(
           subject.name(),
           String.format(Locale.ROOT, "%,d", subject.parameters()),
-          Table.mebibytes(subject.bytes()),
+          ByteSize.format(subject.bytes()),
           f == null ? "" : String.format(Locale.ROOT, "%.2f", f.loadSeconds()),
           f == null || f.peakMemory() < 0 ? "" : ByteSize.format(f.peakMemory()),
           f == null ? "" : spread("%.1f", f.prefill()),

@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
+import org.modegpt.io.ByteSize;
 import org.modegpt.io.Json;
 import org.modegpt.io.TensorInfo;
 import org.modegpt.model.LayerShape;
@@ -92,7 +93,7 @@ final class InspectCommand implements Callable<Integer> {
     line(
         "parameters",
         "%,d, of them %,d in block matrices".formatted(model.parameters(), c.matrixParameters()));
-    line("size", Table.mebibytes(bytes(model)));
+    line("size", ByteSize.format(bytes(model)));
     line("layers", Integer.toString(c.layers()));
     line("hidden size", Integer.toString(c.hiddenSize()));
     line("heads", c.heads() + " query, " + c.kvHeads() + " key/value, of " + c.headDim());

@@ -3,9 +3,14 @@ package org.modegpt.cli;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.regex.Pattern;
 
-/// A Markdown table with aligned columns: text left, numbers right.
+/// A Markdown table with aligned columns: text left, numbers right. Control characters in cells are
+/// made visible, for names come from elsewhere.
 final class Table {
+  private static final Pattern NUMBER =
+      Pattern.compile("[-+±≤0-9.,:%x \u2013]+(e[-+]?\\d+)?( ([KMGT]iB|B|s|min|h))?");
+
   private final List<String[]> rows = new ArrayList<>();
   private final boolean[] text;
 
@@ -17,11 +22,16 @@ final class Table {
   Table row(Object... cells) {
     String[] row = new String[text.length];
     for (int i = 0; i < row.length; i++) {
-      row[i] = String.valueOf(cells[i]);
-      text[i] |= !(row[i].isEmpty() || row[i].matches("[-+±≤0-9.,%x \u2013]+( (MiB|GiB|s))?"));
+      row[i] = Text.safe(String.valueOf(cells[i]));
+      text[i] |= !(row[i].isEmpty() || NUMBER.matcher(row[i]).matches());
     }
     rows.add(row);
     return this;
+  }
+
+  /// Whether there is nothing below the header.
+  boolean isEmpty() {
+    return rows.size() == 1;
   }
 
   @Override

@@ -1,9 +1,8 @@
 package org.modegpt.runs;
 
 import java.time.Duration;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Locale;
+import org.modegpt.io.ByteSize;
 
 /// Numbers for people.
 public final class Figures {
@@ -13,7 +12,7 @@ public final class Figures {
   public static String metric(String key, double value) {
     String name = RunRecord.Metric.ofKey(key, value).name();
     if (name.contains("bytes")) {
-      return bytes(value);
+      return ByteSize.format((long) value);
     }
     return name.equals(Metrics.SECONDS) ? seconds(value) : number(value);
   }
@@ -43,16 +42,5 @@ public final class Figures {
     }
     int decimals = Math.clamp(3 - (int) Math.floor(Math.log10(size)), 0, 6);
     return String.format(Locale.ROOT, "%." + decimals + "f", value);
-  }
-
-  /// A size in the fitting unit.
-  public static String bytes(double bytes) {
-    List<String> units = new ArrayList<>(List.of("B", "KiB", "MiB", "GiB", "TiB"));
-    double value = bytes;
-    while (Math.abs(value) >= 1024 && units.size() > 1) {
-      value /= 1024;
-      units.removeFirst();
-    }
-    return number(value) + " " + units.getFirst();
   }
 }

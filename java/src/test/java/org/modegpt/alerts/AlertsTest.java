@@ -16,11 +16,11 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.modegpt.UserException;
+import org.modegpt.cli.AlertsCommand;
 import org.modegpt.runs.AlertLog;
 import org.modegpt.runs.RunRecorder;
 import org.modegpt.runs.RunSettings;
 import org.modegpt.runs.RunStore;
-import org.modegpt.runs.cli.AlertsCommand;
 import picocli.CommandLine;
 
 /// From a recorded run to an alert that is told, seen and muted.
@@ -76,23 +76,23 @@ class AlertsTest {
         .contains(
             "perplexity: tiny paper: perplexity{dataset=x} is 42.40, 6.0 % worse than the usual 40")
         .doesNotContain("of=base");
-    assertThat(alerts(AlertsCommand.FIRED, "check")).anyMatch(l -> l.startsWith("open"));
+    assertThat(alerts(AlertsCommand.FIRED, "check")).anyMatch(l -> l.startsWith("| open"));
     alerts(AlertsCommand.FIRED, "check", "--run", "last", "--json");
 
-    String id = alerts(0, "ls")[1].substring(0, 12);
+    String id = alerts(0, "ls")[2].substring(2, 14);
     alerts(0, "ack", id, "--note", "known");
-    assertThat(alerts(0, "check")).anyMatch(l -> l.startsWith("acknowledged"));
+    assertThat(alerts(0, "check")).anyMatch(l -> l.startsWith("| acknowledged"));
 
     perplexity(43, "0.3", "0");
     alerts(AlertsCommand.FIRED, "check");
     alerts(0, "mute", "perplexity", "--for", "2h");
-    assertThat(alerts(0, "check")).anyMatch(l -> l.startsWith("muted"));
+    assertThat(alerts(0, "check")).anyMatch(l -> l.startsWith("| muted"));
     alerts(0, "unmute", "perplexity");
     alerts(AlertsCommand.FIRED, "check");
 
     perplexity(40, "0.3", "0");
     alerts(0, "check");
-    assertThat(alerts(0, "ls")).hasSize(3);
+    assertThat(alerts(0, "ls")).hasSize(4);
   }
 
   @Test

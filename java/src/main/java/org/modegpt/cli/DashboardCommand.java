@@ -1,4 +1,4 @@
-package org.modegpt.runs.cli;
+package org.modegpt.cli;
 
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;

@@ -1,4 +1,4 @@
-package org.modegpt.runs.cli;
+package org.modegpt.cli;
 
 import java.time.Duration;
 import java.time.Instant;
@@ -17,33 +17,13 @@ final class Text {
   private Text() {}
 
   /// Names and values below each other.
-  static String facts(List<List<String>> rows) {
-    return table(rows, false);
-  }
-
-  /// Rows with aligned columns; the first row is the header. Cells that are numbers stand right.
-  static String table(List<List<String>> rows) {
-    return table(rows, true);
-  }
-
-  private static String table(List<List<String>> rows, boolean numbersRight) {
-    int columns = rows.getFirst().size();
-    int[] widths = new int[columns];
-    for (List<String> row : rows) {
-      for (int i = 0; i < columns; i++) {
-        widths[i] = Math.max(widths[i], row.get(i).length());
-      }
-    }
+  static String facts(List<List<String>> facts) {
+    int width = facts.stream().mapToInt(f -> safe(f.getFirst()).length()).max().orElse(0);
     StringBuilder out = new StringBuilder();
-    for (List<String> row : rows) {
-      StringBuilder line = new StringBuilder();
-      for (int i = 0; i < columns; i++) {
-        String cell = row.get(i);
-        String padding = " ".repeat(widths[i] - cell.length());
-        boolean number = numbersRight && cell.matches("[-+]?[0-9].*");
-        line.append(number ? padding + cell : cell + padding).append("  ");
-      }
-      out.append(line.toString().stripTrailing()).append('\n');
+    for (List<String> fact : facts) {
+      String name = safe(fact.getFirst());
+      out.append(name).append(" ".repeat(width - name.length() + 2)).append(safe(fact.getLast()));
+      out.append('\n');
     }
     return out.toString();
   }

@@ -1,4 +1,4 @@
-package org.modegpt.runs.cli;
+package org.modegpt.cli;
 
 import java.io.PrintWriter;
 import org.jspecify.annotations.Nullable;

@@ -1,8 +1,8 @@
-package org.modegpt.runs.cli;
+package org.modegpt.cli;
 
 import java.io.IOException;
-import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
@@ -151,9 +151,8 @@ public final class AlertsCommand implements Callable<Integer> {
 
     private void print(List<Line> lines, List<Finding> findings) {
       if (!lines.isEmpty()) {
-        List<List<String>> rows = new ArrayList<>();
-        rows.add(
-            List.of(
+        Table table =
+            new Table(
                 "state",
                 "rule",
                 "model",
@@ -162,22 +161,21 @@ public final class AlertsCommand implements Callable<Integer> {
                 "usual",
                 "worse by",
                 "standard errors",
-                "run"));
+                "run");
         for (Line l : lines) {
           boolean known = !Double.isNaN(l.baseline);
-          rows.add(
-              List.of(
-                  l.state,
-                  l.rule,
-                  Text.safe(l.model),
-                  Text.safe(l.metric),
-                  Figures.metric(l.metric, l.value),
-                  known ? Figures.metric(l.metric, l.baseline) : "",
-                  known ? String.format(java.util.Locale.ROOT, "%+.1f %%", 100 * l.change) : "",
-                  known && Double.isFinite(l.sigmas) ? Figures.number(l.sigmas) : "",
-                  l.run));
+          table.row(
+              l.state,
+              l.rule,
+              l.model,
+              l.metric,
+              Figures.metric(l.metric, l.value),
+              known ? Figures.metric(l.metric, l.baseline) : "",
+              known ? String.format(Locale.ROOT, "%+.1f %%", 100 * l.change) : "",
+              known && Double.isFinite(l.sigmas) ? Figures.number(l.sigmas) : "",
+              l.run);
         }
-        store.out().print(Text.table(rows));
+        store.out().print(table);
       }
       long judged = findings.stream().filter(f -> !Double.isNaN(f.verdict().baseline())).count();
       store.say(
@@ -204,19 +202,11 @@ public final class AlertsCommand implements Callable<Integer> {
           store.out().println(RunJson.pretty(alerts));
           return 0;
         }
-        List<List<String>> rows = new ArrayList<>();
-        rows.add(List.of("id", "fired", "state", "rule", "run", "what"));
+        Table table = new Table("id", "fired", "state", "rule", "run", "what");
         for (AlertLog.Alert a : alerts) {
-          rows.add(
-              List.of(
-                  a.id(),
-                  Text.time(a.fired()),
-                  a.state(),
-                  a.rule(),
-                  a.run(),
-                  Text.safe(a.message())));
+          table.row(a.id(), Text.time(a.fired()), a.state(), a.rule(), a.run(), a.message());
         }
-        store.out().print(Text.table(rows));
+        store.out().print(table);
       }
       return 0;
     }

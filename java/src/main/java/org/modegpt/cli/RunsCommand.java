@@ -1,4 +1,4 @@
-package org.modegpt.runs.cli;
+package org.modegpt.cli;
 
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -10,11 +10,14 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
+import org.modegpt.io.ByteSize;
 import org.modegpt.report.RunReport;
 import org.modegpt.runs.Comparison;
 import org.modegpt.runs.Figures;
@@ -138,22 +141,21 @@ public final class RunsCommand implements Callable<Integer> {
     }
 
     private void print(List<RunSummary> list) {
-      List<List<String>> rows = new ArrayList<>();
-      rows.add(List.of("id", "kind", "status", "started", "time", "model", "recipe", "result"));
+      Table table =
+          new Table("id", "kind", "status", "started", "time", "model", "recipe", "result");
       for (RunSummary run : list) {
         Double seconds = run.seconds();
-        rows.add(
-            List.of(
-                run.id(),
-                Text.safe(run.kind()),
-                run.status(),
-                Text.time(run.started()),
-                seconds == null ? "" : Figures.seconds(seconds),
-                Text.safe(run.model()),
-                Text.safe(run.recipe()),
-                run.error().isEmpty() ? results(run.metrics()) : Text.safe(run.error())));
+        table.row(
+            run.id(),
+            run.kind(),
+            run.status(),
+            Text.time(run.started()),
+            seconds == null ? "" : Figures.seconds(seconds),
+            run.model(),
+            run.recipe(),
+            run.error().isEmpty() ? results(run.metrics()) : run.error());
       }
-      store.out().print(Text.table(rows));
+      store.out().print(table);
     }
 
     /// The few metrics that say most.
@@ -162,7 +164,7 @@ public final class RunsCommand implements Callable<Integer> {
           .filter(m -> Metrics.isResult(m.getKey()))
           .sorted(Comparator.comparingInt(m -> Metrics.rank(m.getKey())))
           .limit(3)
-          .map(m -> Text.safe(m.getKey()) + " " + Figures.metric(m.getKey(), m.getValue()))
+          .map(m -> m.getKey() + " " + Figures.metric(m.getKey(), m.getValue()))
           .collect(Collectors.joining(", "));
     }
   }
@@ -188,67 +190,47 @@ public final class RunsCommand implements Callable<Integer> {
     private static String text(RunRecord run) {
       List<List<String>> facts = new ArrayList<>();
       facts.add(List.of("run", run.id()));
-      facts.add(List.of("kind", Text.safe(run.kind())));
+      facts.add(List.of("kind", run.kind()));
       facts.add(
-          List.of(
-              "status",
-              run.status() + (run.error().isEmpty() ? "" : ": " + Text.safe(run.error()))));
+          List.of("status", run.status() + (run.error().isEmpty() ? "" : ": " + run.error())));
       facts.add(List.of("started", Text.time(run.started())));
       facts.add(List.of("time", Figures.seconds(run.seconds())));
-      facts.add(List.of("machine", Text.safe(run.host() + ", " + run.machine())));
-      facts.add(List.of("version", Text.safe((run.version() + " " + run.revision()).strip())));
+      facts.add(List.of("machine", run.host() + ", " + run.machine()));
+      facts.add(List.of("version", (run.version() + " " + run.revision()).strip()));
       if (!run.command().isEmpty()) {
-        facts.add(List.of("command", Text.safe(run.command())));
+        facts.add(List.of("command", run.command()));
       }
-      run.parameters()
-          .forEach((name, value) -> facts.add(List.of("  " + Text.safe(name), Text.safe(value))));
+      run.parameters().forEach((name, value) -> facts.add(List.of("  " + name, value)));
       for (ModelUse model : run.models()) {
         Long bytes = model.bytes();
-        String size = bytes == null ? "" : ", " + Figures.bytes(bytes);
-        facts.add(
-            List.of("model " + model.role(), Text.safe(model.path() + " " + model.hash() + size)));
+        String size = bytes == null ? "" : ", " + ByteSize.format(bytes);
+        facts.add(List.of("model " + model.role(), model.path() + " " + model.hash() + size));
       }
       StringBuilder out = new StringBuilder(Text.facts(facts));
-      section(
-          out,
-          List.of("phase", "time"),
-          run.phases().stream()
-              .map(p -> List.of(Text.safe(p.name()), Figures.seconds(p.seconds())))
-              .toList());
-      section(
-          out,
-          List.of("metric", "value", "error", "unit"),
-          run.metrics().stream()
-              .map(m ->
-                  List.of(
-                      Text.safe(m.key()),
-                      Figures.number(m.value()),
-                      m.standardError() == null ? "" : Figures.number(m.standardError()),
-                      Text.safe(m.unit())))
-              .toList());
-      section(
-          out,
-          List.of("layer", "module", "kept", "of", "predicted loss", "measured error"),
-          run.layers().stream()
-              .map(l ->
-                  List.of(
-                      Integer.toString(l.layer()),
-                      Text.safe(l.module()),
-                      Long.toString(l.kept()),
-                      Long.toString(l.original()),
-                      l.predictedLoss() == null ? "" : Figures.number(l.predictedLoss()),
-                      l.measuredError() == null ? "" : Figures.number(l.measuredError())))
-              .toList());
+      Table phases = new Table("phase", "time");
+      run.phases().forEach(p -> phases.row(p.name(), Figures.seconds(p.seconds())));
+      Table metrics = new Table("metric", "value", "error", "unit");
+      run.metrics()
+          .forEach(m ->
+              metrics.row(m.key(), Figures.number(m.value()), number(m.standardError()), m.unit()));
+      Table layers = new Table("layer", "module", "kept", "of", "predicted loss", "measured error");
+      run.layers()
+          .forEach(l ->
+              layers.row(
+                  l.layer(),
+                  l.module(),
+                  l.kept(),
+                  l.original(),
+                  number(l.predictedLoss()),
+                  number(l.measuredError())));
+      Stream.of(phases, metrics, layers)
+          .filter(t -> !t.isEmpty())
+          .forEach(t -> out.append('\n').append(t));
       return out.toString();
     }
 
-    private static void section(StringBuilder out, List<String> header, List<List<String>> rows) {
-      if (!rows.isEmpty()) {
-        List<List<String>> all = new ArrayList<>();
-        all.add(header);
-        all.addAll(rows);
-        out.append('\n').append(Text.table(all));
-      }
+    private static String number(@Nullable Double value) {
+      return value == null ? "" : Figures.number(value);
     }
   }
 
@@ -277,21 +259,19 @@ public final class RunsCommand implements Callable<Integer> {
     }
 
     private void print(Comparison c) {
-      List<List<String>> rows = new ArrayList<>();
-      rows.add(List.of("", c.a(), c.b(), "change", "sigmas"));
+      Table table = new Table("", c.a(), c.b(), "change", "sigmas");
       for (Comparison.Difference d : c.parameters()) {
-        rows.add(List.of(Text.safe(d.name()), Text.safe(d.a()), Text.safe(d.b()), "", ""));
+        table.row(d.name(), d.a(), d.b(), "", "");
       }
       for (Comparison.Change m : c.metrics()) {
-        rows.add(
-            List.of(
-                Text.safe(m.metric()),
-                Figures.number(m.a()),
-                Figures.number(m.b()),
-                String.format(java.util.Locale.ROOT, "%+.2f %%", 100 * m.relative()),
-                Double.isNaN(m.sigmas()) ? "" : Figures.number(m.sigmas())));
+        table.row(
+            m.metric(),
+            Figures.number(m.a()),
+            Figures.number(m.b()),
+            String.format(Locale.ROOT, "%+.2f %%", 100 * m.relative()),
+            Double.isNaN(m.sigmas()) ? "" : Figures.number(m.sigmas()));
       }
-      store.out().print(Text.table(rows));
+      store.out().print(table);
     }
   }
 
