@@ -19,11 +19,8 @@ import org.modegpt.runs.RunJson;
 import org.modegpt.runs.RunStore;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
-import picocli.CommandLine.Spec;
 
 /// `modegpt alerts`: rules about runs, and what they said.
 @Command(
@@ -48,20 +45,11 @@ import picocli.CommandLine.Spec;
       "  modegpt alerts mute generation-speed --for 7d",
       "  modegpt alerts rules > ~/.local/share/modegpt/alerts.yaml"
     })
-public final class AlertsCommand implements Callable<Integer> {
+public final class AlertsCommand {
   /// A rule fired.
   public static final int FIRED = 3;
 
   private static final int RUNS = 500;
-
-  @Spec private @Nullable CommandSpec spec;
-
-  @Override
-  public Integer call() {
-    throw new ParameterException(
-        java.util.Objects.requireNonNull(spec).commandLine(),
-        "Say what to do: check, ls, ack, mute, unmute or rules.");
-  }
 
   @Command(
       name = "check",

@@ -96,7 +96,7 @@ final class CompressCommand implements Callable<Integer> {
       description = "Statistics from 'modegpt calibrate'; otherwise the model is calibrated first.")
   private @Nullable Path statisticsFile;
 
-  @Mixin private FormatOption format;
+  @Mixin private WriteOptions writing;
 
   @Option(
       names = "--dtype",
@@ -105,16 +105,6 @@ final class CompressCommand implements Callable<Integer> {
       description =
           "bf16, f16, f32, auto for the model's own, for GGUF also q8_0 or q4_0; several separated by commas are each written and measured (default: auto).")
   private List<String> dtypes = List.of("auto");
-
-  @Option(
-      names = "--max-shard-size",
-      paramLabel = "SIZE",
-      defaultValue = "5GB",
-      description = "Largest file of weights (default: ${DEFAULT-VALUE}).")
-  private String maxShardSize;
-
-  @Option(names = "--overwrite", description = "Replace an existing output folder.")
-  private boolean overwrite;
 
   @Option(names = "--dry-run", description = "Print the ranks and sizes and stop.")
   private boolean dryRun;
@@ -162,20 +152,16 @@ final class CompressCommand implements Callable<Integer> {
     parameters.put("allocation", recipe.allocation().name().toLowerCase(Locale.ROOT));
     parameters.put("multiple_of", recipe.multipleOf());
     parameters.put("dtype", String.join(",", dtypes));
-    parameters.put("format", format.format(folder, OutputFormat.COMPACT).label());
+    parameters.put("format", writing.format(folder, OutputFormat.COMPACT).label());
     parameters.put("statistics", statisticsFile == null ? "" : statisticsFile);
     return parameters;
   }
 
   private int run(Recipe asIs, RecordOptions.@Nullable Recording recording) {
-    OutputFormat written = format.format(folder, OutputFormat.COMPACT);
+    OutputFormat written = writing.format(folder, OutputFormat.COMPACT);
     CompressOutputs outputs =
         new CompressOutputs(
-            written,
-            dtypes,
-            org.modegpt.io.ByteSize.parse(maxShardSize),
-            overwrite,
-            engine.threads);
+            written, dtypes, writing.maxShardBytes(), writing.overwrite, engine.threads);
     List<Double> asked =
         targetParameters != null
             ? List.of(asIs.ratio())
@@ -418,7 +404,8 @@ final class CompressCommand implements Callable<Integer> {
       plan = compressor.uniformPlan(recipe);
     }
     plan =
-        CompressOutputs.plan(format.format(folder, OutputFormat.COMPACT), compressor, recipe, plan);
+        CompressOutputs.plan(
+            writing.format(folder, OutputFormat.COMPACT), compressor, recipe, plan);
     long before = model.config().matrixParameters();
     long after = plan.parameters(compressor.sizes());
     if (output.json) {

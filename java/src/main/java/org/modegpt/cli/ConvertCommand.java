@@ -4,7 +4,6 @@ import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.modegpt.export.Export;
 import org.modegpt.export.OutputFormat;
-import org.modegpt.io.ByteSize;
 import org.modegpt.model.Transformer;
 import org.modegpt.tensor.DType;
 import picocli.CommandLine.Command;
@@ -36,7 +35,7 @@ final class ConvertCommand implements Callable<Integer> {
       description = "Folder, or .gguf file, to write.")
   private Path out;
 
-  @Mixin private FormatOption format;
+  @Mixin private WriteOptions writing;
 
   @Option(
       names = "--dtype",
@@ -44,16 +43,6 @@ final class ConvertCommand implements Callable<Integer> {
       defaultValue = "bf16",
       description = "bf16, f16, f32, for GGUF also q8_0 or q4_0 (default: ${DEFAULT-VALUE}).")
   private String dtype;
-
-  @Option(
-      names = "--max-shard-size",
-      paramLabel = "SIZE",
-      defaultValue = "5GB",
-      description = "Largest file of weights in a folder (default: ${DEFAULT-VALUE}).")
-  private String maxShardSize;
-
-  @Option(names = "--overwrite", description = "Replace an existing output.")
-  private boolean overwrite;
 
   @Mixin private EngineOptions engine;
   @Mixin private OutputOptions output;
@@ -64,8 +53,8 @@ final class ConvertCommand implements Callable<Integer> {
     DType type = parsed == null ? DType.BF16 : parsed;
     try (Transformer source = Transformer.open(hub.locate(model))) {
       OutputFormat usual = source.config().compressed() ? OutputFormat.COMPACT : OutputFormat.DENSE;
-      new Export(source, format.format(out, usual), type)
-          .write(out, overwrite, ByteSize.parse(maxShardSize), engine.threads, output.progress())
+      new Export(source, writing.format(out, usual), type)
+          .write(out, writing.overwrite, writing.maxShardBytes(), engine.threads, output.progress())
           .forEach(output::say);
     }
     output.out().println("written: " + out);

@@ -32,11 +32,8 @@ import org.modegpt.runs.RunStore;
 import org.modegpt.runs.RunSummary;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
-import picocli.CommandLine.Spec;
 
 /// `modegpt runs`: what was recorded.
 @Command(
@@ -59,16 +56,7 @@ import picocli.CommandLine.Spec;
       RunsCommand.Export.class,
       RunsCommand.Import.class
     })
-public final class RunsCommand implements Callable<Integer> {
-  @Spec private @Nullable CommandSpec spec;
-
-  @Override
-  public Integer call() {
-    throw new ParameterException(
-        java.util.Objects.requireNonNull(spec).commandLine(),
-        "Say what to do: ls, show, compare, report, export or import.");
-  }
-
+public final class RunsCommand {
   /// Options that choose runs.
   static final class Filter {
     @Option(

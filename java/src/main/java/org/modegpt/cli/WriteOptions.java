@@ -3,10 +3,11 @@ package org.modegpt.cli;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.export.OutputFormat;
+import org.modegpt.io.ByteSize;
 import picocli.CommandLine.Option;
 
-/// What a model is written as.
-final class FormatOption {
+/// How a model is written.
+final class WriteOptions {
   @Option(
       names = "--format",
       paramLabel = "FORMAT",
@@ -20,6 +21,20 @@ final class FormatOption {
         "Default: gguf where the output is named so, else compact for compressed models and dense for others."
       })
   private @Nullable String name;
+
+  @Option(
+      names = "--max-shard-size",
+      paramLabel = "SIZE",
+      defaultValue = "5GB",
+      description = "Largest file of weights in a folder (default: ${DEFAULT-VALUE}).")
+  private String maxShardSize;
+
+  @Option(names = "--overwrite", description = "Replace an existing output.")
+  boolean overwrite;
+
+  long maxShardBytes() {
+    return ByteSize.parse(maxShardSize);
+  }
 
   /// @param fallback when neither option nor the name of the output say
   OutputFormat format(@Nullable Path output, OutputFormat fallback) {
