@@ -4,23 +4,30 @@ import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
-import org.modegpt.chat.jinja.Template;
 import org.modegpt.io.Json;
+import org.modegpt.jinja.Environment;
+import org.modegpt.jinja.Template;
+import org.modegpt.jinja.TemplateException;
 import org.modegpt.text.TokenizerFiles;
 import tools.jackson.databind.JsonNode;
 
 /// The chat template of a model: `chat_template.jinja`, else `chat_template` in
 /// `chat_template.json` or `tokenizer_config.json`. Immutable and thread-safe.
 public final class ChatTemplate {
+  /// As transformers has it.
+  static final Environment JINJA =
+      new Environment(false, true, "variable", ChatFunctions.ALL, Map.of());
+
   private static final String FIELD = "chat_template";
 
   private final Template template;
   private final Map<String, String> specialTokens = new HashMap<>();
 
   private ChatTemplate(String source, Map<String, byte[]> files, String folder) {
-    this.template = Template.parse(source);
+    this.template = usable(() -> Template.parse(source, JINJA));
     for (String kind : List.of("bos", "eos", "unk", "pad", "sep", "cls", "mask")) {
       String token = TokenizerFiles.special(files, kind, folder);
       if (token != null) {
@@ -70,6 +77,14 @@ public final class ChatTemplate {
     variables.put("add_generation_prompt", true);
     variables.put("tools", null);
     variables.put("documents", null);
-    return template.render(variables);
+    return usable(() -> template.render(variables));
+  }
+
+  private static <T> T usable(Supplier<T> work) {
+    try {
+      return work.get();
+    } catch (TemplateException e) {
+      throw new UserException("the chat template cannot be used: " + e.getMessage(), e);
+    }
   }
 }

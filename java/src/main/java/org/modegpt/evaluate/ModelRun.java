@@ -22,7 +22,6 @@ import org.modegpt.tasks.Outcome;
 import org.modegpt.tasks.Outcome.Likelihood;
 import org.modegpt.tasks.OutputType;
 import org.modegpt.tasks.TaskDefinition;
-import org.modegpt.tasks.TemplateException;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -74,7 +73,7 @@ final class ModelRun implements AutoCloseable {
       check(task, asked);
       int cached = answer(task, asked, progress);
       return result(task, asked, cached, (System.nanoTime() - start) / 1e9);
-    } catch (UserException | TemplateException e) {
+    } catch (UserException e) {
       String message = String.valueOf(e.getMessage()).lines().findFirst().orElse("");
       return TaskResult.failed(task, message);
     } finally {

@@ -7,7 +7,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.io.Json;
 import tools.jackson.core.JacksonException;
@@ -17,7 +16,7 @@ import tools.jackson.databind.JsonNode;
 /// (`.csv`, `.tsv`). A `.txt` file is one item with the field `text`.
 final class DataFile {
   /// An item with its place, `FILE:LINE`.
-  record Row(String place, Map<String, @Nullable Object> fields) {}
+  record Row(String place, Map<String, Object> fields) {}
 
   private DataFile() {}
 
@@ -123,7 +122,7 @@ final class DataFile {
             "%s: row %d has %d columns, the header has %d"
                 .formatted(file, r + 1, cells.get(r).size(), cells.getFirst().size()));
       }
-      Map<String, @Nullable Object> fields = new LinkedHashMap<>();
+      Map<String, Object> fields = new LinkedHashMap<>();
       for (int c = 0; c < cells.getFirst().size(); c++) {
         fields.put(cells.getFirst().get(c), cells.get(r).get(c));
       }

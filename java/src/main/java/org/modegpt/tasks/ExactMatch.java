@@ -7,6 +7,7 @@ import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
+import org.modegpt.jinja.TemplateException;
 
 /// Whether a generated answer is one of the right ones, after the changes that a task asks for.
 final class ExactMatch {

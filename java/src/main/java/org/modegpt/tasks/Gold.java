@@ -3,17 +3,18 @@ package org.modegpt.tasks;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
+import org.modegpt.jinja.None;
+import org.modegpt.jinja.TemplateException;
+import org.modegpt.jinja.Values;
 
 /// Which choices are right: an index from 0, the text of a choice, a letter, or a list of these.
 final class Gold {
   private Gold() {}
 
-  static List<Integer> of(
-      Template template, Map<String, @Nullable Object> fields, List<String> choices) {
+  static List<Integer> of(Template template, Map<String, Object> fields, List<String> choices) {
     Object value = template.value(fields);
     List<Integer> gold = new ArrayList<>();
-    for (Object one : value instanceof List<?> several ? several : one(value)) {
+    for (Object one : value instanceof List<?> several ? several : List.of(value)) {
       gold.add(index(one, template, fields, choices));
     }
     if (gold.isEmpty()) {
@@ -22,19 +23,12 @@ final class Gold {
     return gold;
   }
 
-  private static List<?> one(@Nullable Object value) {
-    return java.util.Collections.singletonList(value);
-  }
-
   private static int index(
-      @Nullable Object value,
-      Template template,
-      Map<String, @Nullable Object> fields,
-      List<String> choices) {
+      Object value, Template template, Map<String, Object> fields, List<String> choices) {
     // A text that a template made is an index when it is a number; one that a field holds is
     // first compared with the choices.
     boolean field = fields.containsKey(template.source());
-    if (value == null) {
+    if (value == None.NONE) {
       throw new TemplateException("the right choice is null");
     }
     if (value instanceof Boolean right) {

@@ -5,8 +5,10 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
-import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
+import org.modegpt.jinja.None;
+import org.modegpt.jinja.TemplateException;
+import org.modegpt.jinja.Values;
 import org.modegpt.tasks.DataFile.Row;
 
 /// Fills a task's templates in with its data, as lm-evaluation-harness does: a prompt is the
@@ -18,7 +20,7 @@ public final class ItemBuilder {
 
   private final TaskDefinition task;
   private final List<Row> rows;
-  private final List<Map<String, @Nullable Object>> pool;
+  private final List<Map<String, Object>> pool;
   private final boolean poolIsTask;
   private final PythonRandom random = new PythonRandom(SEED);
 
@@ -64,7 +66,7 @@ public final class ItemBuilder {
   }
 
   private Item item(int index, Row row) {
-    Map<String, @Nullable Object> fields = row.fields();
+    Map<String, Object> fields = row.fields();
     String group = task.group() == null ? "" : task.group().render(fields);
     return switch (task.type()) {
       case MULTIPLE_CHOICE -> choiceItem(index, row, group);
@@ -108,7 +110,7 @@ public final class ItemBuilder {
   }
 
   private Item choiceItem(int index, Row row, String group) {
-    Map<String, @Nullable Object> fields = row.fields();
+    Map<String, Object> fields = row.fields();
     Question question = question(fields);
     String before = before(fields);
     List<Item.Request> requests = new ArrayList<>();
@@ -139,7 +141,7 @@ public final class ItemBuilder {
   private record Question(
       boolean contexts, String text, List<String> choices, List<Integer> gold) {}
 
-  private Question question(Map<String, @Nullable Object> fields) {
+  private Question question(Map<String, Object> fields) {
     if (task.gold() != null) {
       List<String> contexts = choices(task.contexts(), fields);
       return new Question(true, "", contexts, Gold.of(task.gold(), fields, contexts));
@@ -161,8 +163,7 @@ public final class ItemBuilder {
             Gold.of(Objects.requireNonNull(task.target()), fields, choices));
   }
 
-  private static List<String> choices(
-      List<Template> templates, Map<String, @Nullable Object> fields) {
+  private static List<String> choices(List<Template> templates, Map<String, Object> fields) {
     List<String> choices = new ArrayList<>();
     if (templates.size() > 1) {
       templates.forEach(t ->
@@ -182,7 +183,7 @@ public final class ItemBuilder {
                 + ", not a list");
       }
       for (Object choice : values) {
-        if (choice == null) {
+        if (choice == None.NONE) {
           throw new TemplateException("choice " + choices.size() + " is null");
         }
         choices.add(Values.text(choice));
@@ -204,11 +205,11 @@ public final class ItemBuilder {
     return text;
   }
 
-  private String target(Map<String, @Nullable Object> fields) {
+  private String target(Map<String, Object> fields) {
     return Objects.requireNonNull(task.target()).requireField(fields).render(fields);
   }
 
-  private List<String> references(Map<String, @Nullable Object> fields) {
+  private List<String> references(Map<String, Object> fields) {
     if (task.target() == null) {
       return List.of();
     }
@@ -222,27 +223,27 @@ public final class ItemBuilder {
         : List.of(Values.text(value));
   }
 
-  private String prompt(Map<String, @Nullable Object> fields) {
+  private String prompt(Map<String, Object> fields) {
     return before(fields) + text(fields);
   }
 
-  private String text(Map<String, @Nullable Object> fields) {
+  private String text(Map<String, Object> fields) {
     return Objects.requireNonNull(task.text()).requireField(fields).render(fields);
   }
 
   /// Description and examples.
-  private String before(Map<String, @Nullable Object> fields) {
+  private String before(Map<String, Object> fields) {
     StringBuilder out = new StringBuilder();
     if (task.description() != null) {
       out.append(task.description().render(fields));
     }
-    for (Map<String, @Nullable Object> example : examples(fields)) {
+    for (Map<String, Object> example : examples(fields)) {
       out.append(solved(example)).append(task.examples().delimiter());
     }
     return out.toString();
   }
 
-  private String solved(Map<String, @Nullable Object> example) {
+  private String solved(Map<String, Object> example) {
     if (task.type() == OutputType.MULTIPLE_CHOICE) {
       Question question = question(example);
       String right = question.choices().get(question.gold().getFirst());
@@ -256,13 +257,13 @@ public final class ItemBuilder {
         + (references.isEmpty() ? "" : references.getFirst());
   }
 
-  private List<Map<String, @Nullable Object>> examples(Map<String, @Nullable Object> item) {
+  private List<Map<String, Object>> examples(Map<String, Object> item) {
     int count = task.examples().count();
     if (count == 0) {
       return List.of();
     }
     String by = task.examples().by();
-    List<Map<String, @Nullable Object>> candidates =
+    List<Map<String, Object>> candidates =
         by == null
             ? pool
             : pool.stream().filter(e -> Objects.equals(e.get(by), item.get(by))).toList();
@@ -272,7 +273,7 @@ public final class ItemBuilder {
           String.format(
               Locale.ROOT, "%d examples are asked for and there are %d", count, candidates.size()));
     }
-    List<Map<String, @Nullable Object>> drawn =
+    List<Map<String, Object>> drawn =
         task.examples().random()
             ? random.sample(candidates, wanted)
             : candidates.subList(0, wanted);

@@ -3,6 +3,7 @@ package org.modegpt.tasks;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import org.modegpt.jinja.TemplateException;
 
 /// What is measured on an item. Programs add metrics of their own by naming implementations in
 /// `META-INF/services/org.modegpt.tasks.Metric`; a task file then uses them by name.

@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.function.UnaryOperator;
+import org.modegpt.jinja.TemplateException;
 import org.modegpt.tasks.TaskDefinition.Generation;
 import org.modegpt.tasks.TaskDefinition.MetricUse;
 import tools.jackson.databind.JsonNode;
@@ -95,9 +96,8 @@ record ScoringEntries(LocatedYaml yaml, OutputType type) {
     }
     Map<String, Object> parameters = new LinkedHashMap<>();
     for (Map.Entry<String, JsonNode> e : entry.properties()) {
-      Object value = Values.of(e.getValue());
-      if (value != null && !COMMON.contains(e.getKey())) {
-        parameters.put(e.getKey(), value);
+      if (!e.getValue().isNull() && !COMMON.contains(e.getKey())) {
+        parameters.put(e.getKey(), Fields.value(e.getValue()));
       }
     }
     String ignored = ExactMatch.IGNORED;

@@ -53,7 +53,7 @@ public record TaskDefinition(
   public record Examples(
       int count,
       List<String> data,
-      List<Map<String, @Nullable Object>> documents,
+      List<Map<String, Object>> documents,
       @Nullable String by,
       boolean random,
       String delimiter) {}

@@ -13,6 +13,7 @@ import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.io.Digests;
 import org.modegpt.io.Json;
+import org.modegpt.jinja.TemplateException;
 import org.modegpt.tasks.TaskDefinition.Examples;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
@@ -368,7 +369,7 @@ public final class TaskFile {
       data = dataFiles(files, split);
     }
     boolean random = true;
-    List<Map<String, @Nullable Object>> documents = new ArrayList<>();
+    List<Map<String, Object>> documents = new ArrayList<>();
     if (yaml.container("", true, "fewshot_config") != null) {
       String sampler =
           Objects.requireNonNullElse(yaml.text("/fewshot_config", "sampler"), "default");
@@ -381,7 +382,7 @@ public final class TaskFile {
       JsonNode samples = yaml.container("/fewshot_config", false, "samples");
       yaml.refuseUnknown("/fewshot_config", Set.of("split"));
       for (JsonNode sample : samples == null ? List.<JsonNode>of() : samples.values()) {
-        if (!(Values.of(sample) instanceof Map<?, ?>)) {
+        if (!sample.isObject()) {
           throw yaml.error("/fewshot_config/samples", "want a list of objects");
         }
         documents.add(Fields.of(sample));

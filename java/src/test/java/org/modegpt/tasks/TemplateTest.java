@@ -10,10 +10,11 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.modegpt.io.Json;
+import org.modegpt.jinja.TemplateException;
 
 /// Templates against what Jinja makes of them.
 class TemplateTest {
-  private static final Map<String, ?> DOC =
+  private static final Map<String, Object> DOC =
       Fields.of(
           Json.object(
               """
@@ -66,7 +67,12 @@ class TemplateTest {
         "{{ {'cause': 'because', 'effect': 'so'}['effect'] }} § so",
         "{{ list | length }} § 4",
         "{{ range(2) | list }} § [0, 1]",
-        "{{ choices.text | map('upper') | join('/') }} § RED/IT'S"
+        "{{ choices.text | map('upper') | join('/') }} § RED/IT'S",
+        "{{ choices.items() | list | length }}{{ choices.get('none', 'no') }} § 2no",
+        "{{ list.0 }}{{ choices.label.1 }} § 1B",
+        "{{ [1, 2] | tojson }}{{ 2 ** -1 }} {{ 1e-5 }} {{ 0.1 + 0.2 }} § [1, 2]0.5 1e-05 0.30000000000000004",
+        "{% set größe = 2 %}{{ größe }}{{ list | int(default=7) }} § 27",
+        "{% macro m(a) %}<{{ a }}>{% endmacro %}{{ m(1) }}{{ zip(list, choices.label) | first }} § <1>[1, 'A']"
       })
   void renders(String template, String expected) {
     assertThat(Template.of(template).render(DOC)).isEqualTo(expected);
@@ -114,7 +120,14 @@ class TemplateTest {
         "{{ [] | min }} § empty",
         "{{ text | regex_replace('(', '') }} § regular expression",
         "{{ text | regex_replace('o', '\\2') }} § replacement",
-        "{% for a, b in [[1, 2], [3]] %}{% endfor %} § 1 values for 2 names"
+        "{% for a, b in [[1, 2], [3]] %}{% endfor %} § 1 values for 2 names",
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %} § too long",
+        "{% for i in range(40) %}{% set list = list + list %}{% endfor %}{{ missing }} § no field",
+        "{% set n = namespace(t='ab') %}{% for i in range(40) %}{% set n.t = n.t ~ n.t %}{% endfor %} § too long",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }} § too deeply",
+        "{{ 'a' if false }} § no else",
+        "{{ choices.values }}{{ text.upper }} § a function",
+        "{{ 10 ** 18 * 10 }} § too large"
       })
   void whatCannotBeWorkedOut(String template, String reason) {
     assertThatThrownBy(() -> Template.of(template).render(DOC))

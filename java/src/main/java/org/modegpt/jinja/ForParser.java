@@ -1,4 +1,4 @@
-package org.modegpt.chat.jinja;
+package org.modegpt.jinja;
 
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -81,6 +81,10 @@ final class ForParser {
   private static void run(
       Scope scope, StringBuilder out, List<String> names, List<Object> items, Node each) {
     for (int i = 0; i < items.size(); i++) {
+      scope.turn();
+      if (out.length() > Operators.LONGEST_TEXT) {
+        throw new TemplateException("what the template gives is too long");
+      }
       Scope inner = new Scope(scope);
       Parser.assign(inner, names, items.get(i));
       inner.set("loop", loop(items, i));
@@ -104,9 +108,9 @@ final class ForParser {
     loop.put("first", i == 0);
     loop.put("last", i == size - 1);
     loop.put("length", (long) size);
-    loop.put("previtem", i > 0 ? items.get(i - 1) : new Undefined("previtem"));
-    loop.put("nextitem", i < size - 1 ? items.get(i + 1) : new Undefined("nextitem"));
-    loop.put("cycle", (Function) (values, _) -> values.get(i % values.size()));
+    loop.put("previtem", i > 0 ? items.get(i - 1) : new Undefined("there is no item before"));
+    loop.put("nextitem", i < size - 1 ? items.get(i + 1) : new Undefined("there is no item after"));
+    loop.put("cycle", (Function) a -> a.require(i % Math.max(1, a.values().size()), "cycle"));
     return loop;
   }
 }

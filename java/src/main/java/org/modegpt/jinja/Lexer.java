@@ -1,28 +1,29 @@
-package org.modegpt.chat.jinja;
+package org.modegpt.jinja;
 
 import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import org.modegpt.chat.jinja.Token.Kind;
+import org.modegpt.jinja.Token.Kind;
 
-/// Cuts a template into texts and tokens, with the white space control that chat templates expect:
-/// `-` strips on its side, a statement's or comment's line feed is dropped (`trim_blocks`), and so
-/// are the blanks before one at the start of a line (`lstrip_blocks`). One line feed at the end of
-/// the template is dropped.
+/// Cuts a template into texts and tokens. `-` strips white space on its side. If blocks are
+/// trimmed, a statement's or comment's line feed is dropped (`trim_blocks`), and so are the blanks
+/// before one at the start of a line (`lstrip_blocks`) and one line feed at the end of the
+/// template.
 final class Lexer {
   private static final Pattern OPEN = Pattern.compile("\\{[{%#]");
   private static final Pattern RAW_END = Pattern.compile("\\{%-?\\s*endraw\\s*(-?)%\\}");
   private static final Pattern TOKEN =
       Pattern.compile(
           "(?<space>\\s+)"
-              + "|(?<name>[A-Za-z_][A-Za-z0-9_]*)"
+              + "|(?<name>[\\p{L}_][\\p{L}\\p{N}_]*)"
               + "|(?<number>\\d[\\d_]*(?:\\.\\d+)?(?:[eE][+-]?\\d+)?)"
               + "|(?<string>'[^'\\\\]*+(?:\\\\.[^'\\\\]*+)*+'|\"[^\"\\\\]*+(?:\\\\.[^\"\\\\]*+)*+\")"
               + "|(?<operator>\\*\\*|//|==|!=|<=|>=|[-+*/%~<>=()\\[\\]{}.,:|])",
           Pattern.DOTALL);
 
   private final String source;
+  private final boolean trimBlocks;
   private final List<Token> tokens = new ArrayList<>();
   private int at;
   private int counted;
@@ -31,13 +32,16 @@ final class Lexer {
   /// Whether white space at `at` belongs to a `-` before it.
   private boolean strip;
 
-  private Lexer(String source) {
+  private Lexer(String source, boolean trimBlocks) {
     this.source = source;
+    this.trimBlocks = trimBlocks;
   }
 
-  static List<Token> tokens(String template) {
+  /// @param trimBlocks see {@link Environment}
+  static List<Token> tokens(String template, boolean trimBlocks) {
     String unix = template.replace("\r\n", "\n").replace('\r', '\n');
-    Lexer lexer = new Lexer(unix.endsWith("\n") ? unix.substring(0, unix.length() - 1) : unix);
+    boolean drop = trimBlocks && unix.endsWith("\n");
+    Lexer lexer = new Lexer(drop ? unix.substring(0, unix.length() - 1) : unix, trimBlocks);
     lexer.run();
     return lexer.tokens;
   }
@@ -63,7 +67,7 @@ final class Lexer {
     String text = strip ? raw.stripLeading() : raw;
     if (nextSign == '-') {
       text = text.stripTrailing();
-    } else if (nextKind != '{' && nextSign != '+') {
+    } else if (trimBlocks && nextKind != '{' && nextSign != '+') {
       int blanks = blanksBefore(at + raw.length());
       text = blanks < 0 ? text : text.substring(0, Math.max(0, text.length() - blanks));
     }
@@ -84,7 +88,7 @@ final class Lexer {
   private void comment() {
     int end = source.indexOf("#}", at);
     if (end < 0) {
-      throw error("a comment without an end");
+      throw error("'{#' without its end");
     }
     strip = end > at && source.charAt(end - 1) == '-';
     at = end + 2;
@@ -92,7 +96,7 @@ final class Lexer {
   }
 
   private void dropLineFeed() {
-    if (at < source.length() && source.charAt(at) == '\n') {
+    if (trimBlocks && at < source.length() && source.charAt(at) == '\n') {
       at++;
     }
   }
@@ -101,11 +105,11 @@ final class Lexer {
     String end = begin.equals("{{") ? "}}" : "%}";
     int first = tokens.size();
     tokens.add(new Token(Kind.BEGIN, begin, line()));
-    int depth = 0;
+    int braces = 0; // within which }} ends a map of a map
     Matcher token = TOKEN.matcher(source);
     while (true) {
       boolean minus = source.startsWith("-" + end, at);
-      if (depth == 0 && (minus || source.startsWith(end, at))) {
+      if (braces == 0 && (minus || source.startsWith(end, at))) {
         at += minus ? 3 : 2;
         strip = minus;
         break;
@@ -113,10 +117,12 @@ final class Lexer {
       token.region(at, source.length());
       if (!token.lookingAt()) {
         throw error(
-            at >= source.length() ? "a tag without an end" : "a character that fits nowhere");
+            at >= source.length()
+                ? "'" + begin + "' without its end"
+                : "'" + Character.toString(source.codePointAt(at)) + "' fits nowhere");
       }
       if (token.group("operator") != null) {
-        depth += "([{".contains(token.group()) ? 1 : ")]}".contains(token.group()) ? -1 : 0;
+        braces += token.group().equals("{") ? 1 : token.group().equals("}") ? -1 : 0;
       }
       add(token);
       at = token.end();
@@ -136,7 +142,7 @@ final class Lexer {
     tokens.subList(first, tokens.size()).clear();
     Matcher end = RAW_END.matcher(source);
     if (!end.find(at)) {
-      throw error("raw without endraw");
+      throw error("'raw' without 'endraw'");
     }
     tokens.add(new Token(Kind.TEXT, source.substring(at, end.start()), line()));
     at = end.end();
@@ -198,6 +204,6 @@ final class Lexer {
   }
 
   private TemplateException error(String what) {
-    return new TemplateException("the chat template has " + what + " (line " + line() + ")");
+    return new TemplateException(what + " (line " + line() + " of the template)");
   }
 }

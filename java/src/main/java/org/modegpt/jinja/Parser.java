@@ -1,20 +1,20 @@
-package org.modegpt.chat.jinja;
+package org.modegpt.jinja;
 
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
-import org.modegpt.chat.jinja.Token.Kind;
+import org.modegpt.jinja.Token.Kind;
 
 /// Parses statements.
 final class Parser {
   private final Tokens tokens;
   private final ExpressionParser expressions;
 
-  Parser(Tokens tokens) {
+  Parser(Tokens tokens, Environment environment) {
     this.tokens = tokens;
-    this.expressions = new ExpressionParser(tokens);
+    this.expressions = new ExpressionParser(tokens, environment);
   }
 
   Node template() {
@@ -31,13 +31,12 @@ final class Parser {
     while (!tokens.finished()) {
       Token token = tokens.peek();
       if (token.kind() == Kind.TEXT) {
-        String text = tokens.next().value();
-        nodes.add((_, out) -> out.append(text));
+        nodes.add(new Node.Text(tokens.next().value()));
       } else if (token.value().equals("{{")) {
         tokens.next();
         Expression e = expressions.tuple();
         tokens.end();
-        nodes.add((scope, out) -> out.append(Values.text(e.value(scope))));
+        nodes.add(new Node.Output(e));
       } else {
         Node statement = statement();
         if (statement == null) {
@@ -130,8 +129,7 @@ final class Parser {
           space.values().put(attribute, value.value(scope));
         } else {
           throw new TemplateException(
-              "the chat template sets an attribute of '%s', which is no namespace"
-                  .formatted(names.getFirst()));
+              "'%s', of which an attribute is set, is no namespace".formatted(names.getFirst()));
         }
       };
     }
@@ -147,7 +145,7 @@ final class Parser {
     List<Object> items = Values.list(value);
     if (items.size() != names.size()) {
       throw new TemplateException(
-          "the chat template sets %d names to %d values".formatted(names.size(), items.size()));
+          "there are %d values for %d names".formatted(items.size(), names.size()));
     }
     for (int i = 0; i < items.size(); i++) {
       scope.set(names.get(i), items.get(i));
@@ -161,23 +159,26 @@ final class Parser {
     while (!tokens.take(")")) {
       String parameter = tokens.name();
       parameters.put(
-          parameter, tokens.take("=") ? expressions.expression() : _ -> new Undefined(parameter));
+          parameter,
+          tokens.take("=")
+              ? expressions.expression()
+              : _ -> expressions.undefined("the argument '" + parameter + "' is missing"));
       if (!tokens.peek().is(")")) {
         tokens.expect(",");
       }
     }
+    expressions.declare(name);
     Node body = enclosed("endmacro");
     return (scope, _) ->
         scope.set(
             name,
             (Function)
-                (values, named) -> {
+                arguments -> {
                   Scope inner = new Scope(scope);
                   int at = 0;
                   for (Map.Entry<String, Expression> p : parameters.entrySet()) {
-                    Object given = at < values.size() ? values.get(at) : named.get(p.getKey());
+                    Object given = arguments.get(at++, p.getKey());
                     inner.set(p.getKey(), given == null ? p.getValue().value(inner) : given);
-                    at++;
                   }
                   StringBuilder out = new StringBuilder();
                   body.render(inner, out);

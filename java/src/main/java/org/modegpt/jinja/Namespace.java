@@ -1,4 +1,4 @@
-package org.modegpt.chat.jinja;
+package org.modegpt.jinja;
 
 import java.util.Map;
 

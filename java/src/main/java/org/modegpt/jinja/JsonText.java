@@ -1,4 +1,4 @@
-package org.modegpt.chat.jinja;
+package org.modegpt.jinja;
 
 import java.util.Iterator;
 import java.util.List;
@@ -53,7 +53,7 @@ final class JsonText {
       case Double d -> out.append(d);
       default -> {
         if (!(value instanceof None)) {
-          throw Values.unsuited("a value for JSON", value);
+          throw Values.unsuited("what JSON can hold", value);
         }
         out.append("null");
       }

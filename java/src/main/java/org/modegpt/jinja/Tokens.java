@@ -1,7 +1,7 @@
-package org.modegpt.chat.jinja;
+package org.modegpt.jinja;
 
 import java.util.List;
-import org.modegpt.chat.jinja.Token.Kind;
+import org.modegpt.jinja.Token.Kind;
 
 /// The tokens of a template, read one after the other.
 final class Tokens {
@@ -64,7 +64,8 @@ final class Tokens {
 
   TemplateException error(String what) {
     return new TemplateException(
-        "the chat template is not understood: %s '%s' (line %d)"
-            .formatted(what, peek().value(), peek().line()));
+        finished()
+            ? what + " the end of the template"
+            : "%s '%s' (line %d of the template)".formatted(what, peek().value(), peek().line()));
   }
 }
