@@ -146,7 +146,7 @@ final class Filters {
       String name = a.text(0, "filter");
       Filter filter = all.get(name);
       if (filter == null) {
-        throw ExpressionParser.unknown("filter", name, all);
+        throw OperandParser.unknown("filter", name, all);
       }
       return sequence(value).stream()
           .map(item -> filter.apply(item, a.after(1)))
@@ -181,7 +181,7 @@ final class Filters {
     String name = a.text(place, "test");
     BiPredicate<Object, Arguments> test = Tests.ALL.get(name);
     if (test == null) {
-      throw ExpressionParser.unknown("test", name, Tests.ALL);
+      throw OperandParser.unknown("test", name, Tests.ALL);
     }
     return value -> test.test(value, a.after(place + 1));
   }

@@ -167,7 +167,7 @@ final class Parser {
         tokens.expect(",");
       }
     }
-    expressions.declare(name);
+    expressions.operands().declare(name);
     Node body = enclosed("endmacro");
     return (scope, _) ->
         scope.set(
@@ -188,9 +188,9 @@ final class Parser {
 
   private Node filter() {
     String body = "{% filter %}"; // no template can name a variable like that
-    Expression filtered = expressions.filter(scope -> scope.get(body));
+    Expression filtered = expressions.operands().filter(scope -> scope.get(body));
     while (tokens.take("|")) {
-      filtered = expressions.filter(filtered);
+      filtered = expressions.operands().filter(filtered);
     }
     Expression result = filtered;
     Node node = enclosed("endfilter");
