@@ -73,6 +73,6 @@ public record CompressionReport(
   }
 
   public String toJson() {
-    return Json.write(this);
+    return RecordJson.write(this);
   }
 }

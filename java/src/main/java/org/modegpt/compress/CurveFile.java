@@ -55,7 +55,8 @@ public record CurveFile(List<Entry> entries) {
     List<Entry> entries = new ArrayList<>(read(file).entries);
     entries.removeIf(entry -> entry.key.equals(key));
     entries.add(new Entry(key, curves));
-    AtomicFile.write(file, Json.write(new CurveFile(entries)).getBytes(StandardCharsets.UTF_8));
+    AtomicFile.write(
+        file, RecordJson.write(new CurveFile(entries)).getBytes(StandardCharsets.UTF_8));
   }
 
   private static CurveFile read(Path file) {
@@ -63,7 +64,7 @@ public record CurveFile(List<Entry> entries) {
       return new CurveFile(List.of());
     }
     try {
-      return Json.read(Files.readString(file), file.toString(), CurveFile.class);
+      return RecordJson.read(Files.readString(file), file.toString(), CurveFile.class);
     } catch (IOException e) {
       throw new UserException("cannot read " + file + ": " + e.getMessage(), e);
     }

@@ -92,13 +92,13 @@ public record RankPlan(
   }
 
   public String toJson() {
-    return Json.write(this);
+    return RecordJson.write(this);
   }
 
   /// Reads a plan.
   ///
   /// @param source names the text in error messages
   public static RankPlan ofJson(String json, String source) {
-    return Json.read(json, source, RankPlan.class);
+    return RecordJson.read(json, source, RankPlan.class);
   }
 }

@@ -165,13 +165,13 @@ public record Recipe(
   ///
   /// @param source names the text in error messages
   public static Recipe ofJson(String json, String source) {
-    String name = Json.text(json, source, "name", DEFAULT.name);
+    String name = RecordJson.text(json, source, "name", DEFAULT.name);
     Recipe base = names().contains(name) ? named(name) : DEFAULT;
-    return Json.readOver(base, json, source, Recipe.class);
+    return RecordJson.readOver(base, json, source, Recipe.class);
   }
 
   public String toJson() {
-    return Json.write(this);
+    return RecordJson.write(this);
   }
 
   public Recipe withName(String value) {
@@ -220,7 +220,7 @@ public record Recipe(
   }
 
   Recipe with(String key, @Nullable Object value) {
-    return Json.edited(this, key, value, Recipe.class);
+    return RecordJson.edited(this, key, value, Recipe.class);
   }
 
   private static void require(boolean condition, String message) {

@@ -73,10 +73,6 @@ final class Database implements AutoCloseable {
     return database;
   }
 
-  boolean isPostgres() {
-    return postgres;
-  }
-
   /// The location without a password, for messages.
   String shown() {
     return shown(location);

@@ -101,11 +101,6 @@ public final class TokenBlocks {
     return length;
   }
 
-  /// Tokens in all blocks.
-  public long totalTokens() {
-    return (long) count() * length;
-  }
-
   /// Copies of all blocks.
   public List<int[]> all() {
     return IntStream.range(0, count()).mapToObj(this::block).toList();

@@ -11,9 +11,7 @@ public record Bound(Measure measure, double limit, double deviceLimit, String re
     /// Largest difference over the largest magnitude of the tensor.
     MAX,
     /// Largest difference over the sum of the magnitudes of the terms of that element, Σ|ab|.
-    SUM,
-    /// Normalised mean square error, Σ(x - r)² / Σr².
-    NMSE
+    SUM
   }
 
   static final Bound EXACT =
@@ -27,10 +25,6 @@ public record Bound(Measure measure, double limit, double deviceLimit, String re
     return new Bound(Measure.SUM, limit, limit, reason);
   }
 
-  static Bound nmse(double limit, String reason) {
-    return new Bound(Measure.NMSE, limit, limit, reason);
-  }
-
   Bound onDevice(double other) {
     return new Bound(measure, limit, other, reason);
   }
@@ -40,14 +34,11 @@ public record Bound(Measure measure, double limit, double deviceLimit, String re
   /// @param magnitudes Σ|ab| per element, for {@link Measure#SUM} only
   double error(double[] got, double[] want, double[] magnitudes) {
     double largest = 0;
-    double squares = 0;
-    double squaredErrors = 0;
     double worst = 0;
     double worstOfSum = 0;
     for (int i = 0; i < want.length; i++) {
       if (Double.compare(got[i], want[i]) == 0) {
         largest = Double.isFinite(want[i]) ? Math.max(largest, Math.abs(want[i])) : largest;
-        squares += Double.isFinite(want[i]) ? want[i] * want[i] : 0;
         continue;
       }
       double difference = Math.abs(got[i] - want[i]);
@@ -56,8 +47,6 @@ public record Bound(Measure measure, double limit, double deviceLimit, String re
       }
       worst = Math.max(worst, difference);
       largest = Math.max(largest, Math.abs(want[i]));
-      squaredErrors += difference * difference;
-      squares += want[i] * want[i];
       if (measure == Measure.SUM && difference > 0) {
         worstOfSum = Math.max(worstOfSum, difference / magnitudes[i]);
       }
@@ -65,7 +54,6 @@ public record Bound(Measure measure, double limit, double deviceLimit, String re
     return switch (measure) {
       case MAX -> worst == 0 ? 0 : worst / largest;
       case SUM -> worstOfSum;
-      case NMSE -> squaredErrors == 0 ? 0 : squaredErrors / squares;
     };
   }
 }

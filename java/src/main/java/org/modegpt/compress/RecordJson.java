@@ -16,8 +16,8 @@ import tools.jackson.databind.exc.UnrecognizedPropertyException;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
-/// JSON as recipes and plans use it: snake_case keys, strict reading, errors in one line.
-final class Json {
+/// Records such as recipes and plans as JSON: snake_case keys, strict reading, errors in one line.
+final class RecordJson {
   private static final JsonMapper MAPPER =
       JsonMapper.builder()
           .propertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE)
@@ -31,7 +31,7 @@ final class Json {
           .disable(DeserializationFeature.ACCEPT_FLOAT_AS_INT)
           .build();
 
-  private Json() {}
+  private RecordJson() {}
 
   static String write(Object value) {
     return MAPPER.writeValueAsString(value) + "\n";
