@@ -1,5 +1,6 @@
 package org.modegpt.backend;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntFunction;
@@ -39,6 +40,12 @@ public final class Backends {
   ///   has the reasons
   public static Backend open(String device, int threads) {
     int count = threads(threads);
+    String profile = Settings.get("profile");
+    Backend backend = opened(device, count);
+    return profile == null ? backend : OpProfile.into(Path.of(profile), backend);
+  }
+
+  private static Backend opened(String device, int count) {
     if (!device.equals("auto")) {
       return provider(device).open().apply(count);
     }

@@ -1,0 +1,41 @@
+package org.modegpt.backend;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
+
+class OpProfileTest {
+
+  @Test
+  void tellsTheTimeOfEveryOperationByShape(@TempDir Path folder) throws IOException {
+    Path file = folder.resolve("profile.tsv");
+    try (Arena arena = Arena.ofConfined();
+        Backend backend = OpProfile.into(file, Backends.open("reference", 1))) {
+      assertEquals("reference", backend.name());
+      Tensor x = Tensor.allocate(arena, DType.F32, 3, 8);
+      Tensor w = Tensor.allocate(arena, DType.F32, 5, 8);
+      Tensor y = Tensor.allocate(arena, DType.F32, 3, 5);
+      backend.linear(x, w, null, y);
+      backend.linear(x, w, null, y);
+      backend.fillZero(y);
+      assertThrows(IllegalArgumentException.class, () -> backend.linear(w, x, null, y));
+    }
+    List<String> lines = Files.readAllLines(file);
+    assertEquals(4, lines.size(), lines.toString());
+    String[] linear =
+        lines.stream().filter(l -> l.contains("linear")).findFirst().orElseThrow().split("\t", -1);
+    assertEquals("2", linear[1]);
+    assertEquals("linear F32[3,8] F32[5,8]", linear[4]);
+    assertTrue(lines.getLast().contains("all operations"));
+  }
+}
