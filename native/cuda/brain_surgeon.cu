@@ -1,9 +1,10 @@
-// Elimination of the units of an MLP: two small kernels a step, since each step depends on the one before.
+// Elimination of the units of an MLP: one small kernel a step, since each step depends on the one before.
 #include "common.cuh"
 
 namespace {
 
 constexpr int CHOOSERS = 1024;
+constexpr int THREADS = 128;
 
 struct Surgery {
   const double *p, *k;
@@ -12,6 +13,8 @@ struct Surgery {
   double *costs, *panel;
   double *diagonal_p, *diagonal_k; // as of this step
   double *chosen;                  // P_ii and K_ii of the pivot
+  double *block_costs;             // the best unit of every block
+  int *block_units, *finished;     // blocks that have found theirs
   int steps;
 };
 
@@ -22,65 +25,95 @@ __global__ void __launch_bounds__(256) diagonal_kernel(Surgery a) {
   a.diagonal_k[i] = a.k[i * a.k_stride + i];
 }
 
-// One block: the unit of least cost, the lowest on ties.
-__global__ void __launch_bounds__(CHOOSERS) choose_kernel(Surgery a, int step) {
-  __shared__ double costs[32];
-  __shared__ int units[32];
-  double least = INFINITY;
-  int best = -1;
-  for (int i = threadIdx.x; i < a.n; i += CHOOSERS) {
-    if (a.gone[i]) continue;
-    const double cost = fmax(0.0, a.diagonal_k[i]) / a.diagonal_p[i];
-    if (best < 0 || cost < least) {
-      least = cost;
-      best = i;
+// The unit of least cost, the lowest on ties.
+struct Choice {
+  double cost = INFINITY;
+  int unit = -1;
+  __device__ void join(double other_cost, int other) {
+    if (other >= 0 && (unit < 0 || other_cost < cost || (other_cost == cost && other < unit))) {
+      cost = other_cost;
+      unit = other;
     }
   }
-  const auto join = [&](double cost, int unit) {
-    if (unit >= 0 && (best < 0 || cost < least || (cost == least && unit < best))) {
-      least = cost;
-      best = unit;
+  // The best of the block; known to thread 0.
+  __device__ void join_block() {
+    __shared__ double costs[32];
+    __shared__ int units[32];
+    for (int offset = 16; offset > 0; offset /= 2) join(__shfl_xor_sync(~0u, cost, offset), __shfl_xor_sync(~0u, unit, offset));
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) {
+      costs[threadIdx.x / 32] = cost;
+      units[threadIdx.x / 32] = unit;
     }
-  };
-  for (int offset = 16; offset > 0; offset /= 2)
-    join(__shfl_xor_sync(~0u, least, offset), __shfl_xor_sync(~0u, best, offset));
-  if (threadIdx.x % 32 == 0) {
-    costs[threadIdx.x / 32] = least;
-    units[threadIdx.x / 32] = best;
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+    for (unsigned w = 1; w < blockDim.x / 32; w++) join(costs[w], units[w]);
   }
-  __syncthreads();
-  if (threadIdx.x != 0) return;
-  for (int w = 1; w < CHOOSERS / 32; w++) join(costs[w], units[w]);
-  a.pivots[step] = best;
-  a.costs[step] = least;
-  if (best < 0) return;
-  a.gone[best] = 1;
-  a.chosen[0] = a.diagonal_p[best];
-  a.chosen[1] = a.diagonal_k[best];
+};
+
+// By thread 0 of one block.
+__device__ void choose(const Surgery &a, int step, Choice best) {
+  a.pivots[step] = best.unit;
+  a.costs[step] = best.cost;
+  if (best.unit < 0) return;
+  a.gone[best.unit] = 1;
+  a.chosen[0] = __ldcg(a.diagonal_p + best.unit); // another block may have written it just now
+  a.chosen[1] = __ldcg(a.diagonal_k + best.unit);
 }
 
-// A thread per unit brings its entry of both columns of the pivot up to date.
-__global__ void __launch_bounds__(128) eliminate_kernel(Surgery a, int step) {
-  const int64_t j = (int64_t)blockIdx.x * 128 + threadIdx.x, block = a.steps * a.panel_stride;
-  const int64_t i = a.pivots[step];
-  if (j >= a.n || i < 0) return;
-  const double *c = a.panel, *s = c + block, *kappa = s + block, *u = kappa + block;
-  double column = a.p[i * a.p_stride + j], outer = a.k[i * a.k_stride + j];
-#pragma unroll 8
-  for (int t = 0; t < step; t++) {
-    const int64_t row = t * a.panel_stride;
-    const double scaled = s[row + j];
-    column -= scaled * u[row + i];
-    outer -= scaled * kappa[row + i] + c[row + j] * s[row + i];
+__global__ void __launch_bounds__(CHOOSERS) first_kernel(Surgery a) {
+  Choice best;
+  for (int i = threadIdx.x; i < a.n; i += CHOOSERS) {
+    if (!a.gone[i]) best.join(fmax(0.0, a.diagonal_k[i]) / a.diagonal_p[i], i);
   }
-  const double scaled = column / a.chosen[0], corrected = outer - scaled * a.chosen[1];
-  double *out = a.panel + step * a.panel_stride + j;
-  out[0] = corrected;
-  out[block] = scaled;
-  out[2 * block] = outer;
-  out[3 * block] = column;
-  a.diagonal_p[j] -= scaled * column;
-  a.diagonal_k[j] -= scaled * (outer + corrected);
+  best.join_block();
+  if (threadIdx.x == 0) choose(a, 0, best);
+}
+
+// A thread per unit brings its entry of both columns of the pivot up to date; the block that ends last takes the next pivot.
+__global__ void __launch_bounds__(THREADS) eliminate_kernel(Surgery a, int step) {
+  __shared__ bool last;
+  const int64_t j = (int64_t)blockIdx.x * THREADS + threadIdx.x, block = a.steps * a.panel_stride;
+  const int64_t i = a.pivots[step];
+  Choice best;
+  if (j < a.n && i >= 0) {
+    const double *c = a.panel, *s = c + block, *kappa = s + block, *u = kappa + block;
+    double column = a.p[i * a.p_stride + j], outer = a.k[i * a.k_stride + j];
+#pragma unroll 8
+    for (int t = 0; t < step; t++) {
+      const int64_t row = t * a.panel_stride;
+      const double scaled = s[row + j];
+      column -= scaled * u[row + i];
+      outer -= scaled * kappa[row + i] + c[row + j] * s[row + i];
+    }
+    const double scaled = column / a.chosen[0], corrected = outer - scaled * a.chosen[1];
+    double *out = a.panel + step * a.panel_stride + j;
+    out[0] = corrected;
+    out[block] = scaled;
+    out[2 * block] = outer;
+    out[3 * block] = column;
+    const double p = a.diagonal_p[j] - scaled * column, k = a.diagonal_k[j] - scaled * (outer + corrected);
+    a.diagonal_p[j] = p;
+    a.diagonal_k[j] = k;
+    if (!a.gone[j]) best.join(fmax(0.0, k) / p, (int)j);
+  }
+  if (step + 1 == a.steps) return;
+  best.join_block();
+  if (threadIdx.x == 0) {
+    a.block_costs[blockIdx.x] = best.cost;
+    a.block_units[blockIdx.x] = best.unit;
+    __threadfence();
+    last = atomicAdd(a.finished, 1) == (int)gridDim.x - 1;
+  }
+  __syncthreads();
+  if (!last) return;
+  __threadfence();
+  best = Choice();
+  for (unsigned b = threadIdx.x; b < gridDim.x; b += THREADS) best.join(__ldcg(a.block_costs + b), __ldcg(a.block_units + b));
+  best.join_block();
+  if (threadIdx.x != 0) return;
+  choose(a, step + 1, best);
+  *a.finished = 0;
 }
 
 } // namespace
@@ -102,15 +135,31 @@ int32_t mg_brain_surgeon(mg_context *ctx, const mg_tensor *p, const mg_tensor *k
     if (empty(p) || steps == 0) return;
     const int64_t n = p->rows;
     if (n > INT32_MAX) fail(MG_EINVAL, "%lld units are too many", (long long)n);
-    double *work = static_cast<double *>(scratch(ctx, (int64_t)sizeof(double) * (2 * n + 2)));
-    const Surgery a{pointer<double>(p),       pointer<double>(k),    n,        p->stride, k->stride, panel->stride,
-                    pointer<int32_t>(gone),   pointer<int32_t>(pivots), pointer<double>(costs), pointer<double>(panel),
-                    work, work + n, work + 2 * n, steps};
+    const int64_t blocks = ceil_div(n, THREADS);
+    double *work = static_cast<double *>(
+        scratch(ctx, (int64_t)sizeof(double) * (2 * n + 2 + blocks) + (int64_t)sizeof(int) * (blocks + 1)));
+    int *ints = reinterpret_cast<int *>(work + 2 * n + 2 + blocks);
+    const Surgery a{pointer<double>(p),
+                    pointer<double>(k),
+                    n,
+                    p->stride,
+                    k->stride,
+                    panel->stride,
+                    pointer<int32_t>(gone),
+                    pointer<int32_t>(pivots),
+                    pointer<double>(costs),
+                    pointer<double>(panel),
+                    work,
+                    work + n,
+                    work + 2 * n,
+                    work + 2 * n + 2,
+                    ints,
+                    ints + blocks,
+                    steps};
+    check(cudaMemsetAsync(a.finished, 0, sizeof(int), ctx->stream), "clearing a counter");
     diagonal_kernel<<<(unsigned)ceil_div(n, 256), 256, 0, ctx->stream>>>(a);
-    for (int step = 0; step < steps; step++) {
-      choose_kernel<<<1, CHOOSERS, 0, ctx->stream>>>(a, step);
-      eliminate_kernel<<<(unsigned)ceil_div(n, 128), 128, 0, ctx->stream>>>(a, step);
-    }
+    first_kernel<<<1, CHOOSERS, 0, ctx->stream>>>(a);
+    for (int step = 0; step < steps; step++) eliminate_kernel<<<(unsigned)blocks, THREADS, 0, ctx->stream>>>(a, step);
     launched();
   });
 }

@@ -45,6 +45,9 @@ void open_device(mg_context *ctx, int32_t device) {
     uint64_t keep_all = UINT64_MAX;
     check(cudaDeviceGetDefaultMemPool(&pool, device), "opening the memory pool");
     check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep_all), "setting up the memory pool");
+    // Memory that another stream has freed in its order but not yet in time is not worth waiting for its uploads.
+    int wait = 0;
+    check(cudaMemPoolSetAttribute(pool, cudaMemPoolReuseAllowInternalDependencies, &wait), "setting up the memory pool");
   }
   check(cudaStreamCreateWithFlags(&ctx->stream, cudaStreamNonBlocking), "creating the stream");
   check(cudaEventCreateWithFlags(&ctx->event, cudaEventDisableTiming), "creating the event");

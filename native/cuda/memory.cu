@@ -10,7 +10,7 @@ cudaError_t allocate(mg_context *ctx, int64_t bytes, void **out) {
   if (error != cudaErrorMemoryAllocation) return error;
   cudaGetLastError();
   cudaMemPool_t pool;
-  if ((error = cudaStreamSynchronize(ctx->stream)) != cudaSuccess) return error;
+  if ((error = cudaDeviceSynchronize()) != cudaSuccess) return error; // other streams free too
   if ((error = cudaDeviceGetDefaultMemPool(&pool, ctx->device)) != cudaSuccess) return error;
   if ((error = cudaMemPoolTrimTo(pool, 0)) != cudaSuccess) return error;
   return cudaMallocAsync(out, (size_t)bytes, ctx->stream);
