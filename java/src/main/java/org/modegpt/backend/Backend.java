@@ -161,8 +161,8 @@ public interface Backend extends AutoCloseable {
   /// F64.
   void triangularSolve(Tensor l, boolean left, boolean transpose, Tensor b);
 
-  /// Replaces the lower triangle of `l` with that of its inverse; F64. `l` must have a non-zero
-  /// diagonal.
+  /// Replaces the lower triangle of `l` with that of its inverse, and leaves the upper one
+  /// undefined; F64. `l` must have a non-zero diagonal.
   void triangularInverse(Tensor l);
 
   /// Eigenvalues (ascending, `values` F64 [1, n]) and eigenvectors (row i of `a` belongs to value

@@ -32,8 +32,8 @@ final class CudaBackend extends NativeBackend {
   /// Rows that join one float32 sum before it is added to float64 statistics.
   private static final long SUM_ROWS = 16384;
 
-  /// Gram matrices are computed in this many bands, each up to the diagonal: 5/8 of the products.
-  private static final int BANDS = 4;
+  /// Gram matrices are computed in this many bands, each up to the diagonal: 9/16 of the products.
+  private static final int BANDS = 8;
 
   /// Up to this many columns a Gram matrix is one product.
   private static final long ONE_BAND = 1024;
@@ -443,10 +443,13 @@ final class CudaBackend extends NativeBackend {
         matrix(b));
   }
 
+  /// Rows up to which cuSOLVER's inverse is good enough.
+  private static final long LIBRARY_ROWS = 512;
+
   @Override
   public void triangularInverse(Tensor l) {
     if (l.rows() > 0) {
-      solver.triangularInverse(l);
+      new BlockedInverse(this, solver::triangularInverse, LIBRARY_ROWS).invert(l);
     }
   }
 
