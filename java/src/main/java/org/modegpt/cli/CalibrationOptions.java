@@ -2,6 +2,10 @@ package org.modegpt.cli;
 
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.concurrent.FutureTask;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.calibrate.CalibrationData;
 import org.modegpt.compress.CompressionText;
@@ -69,13 +73,48 @@ final class CalibrationOptions {
     return !files.isEmpty();
   }
 
-  private TextMix mix() {
-    return TextMix.read(files.isEmpty() ? List.of(Demo.calibrationText().toString()) : files);
+  /// The text, read and tokenised.
+  private record Reading(TextMix mix, TextMix.Tokens tokens) {}
+
+  /// Of the one model of a command.
+  private @Nullable Future<Reading> reading;
+
+  /// Begins to read and tokenise the text beside what the caller does next; what is wrong with it
+  /// is thrown where it is used.
+  void readAhead(Transformer model) {
+    FutureTask<Reading> task = new FutureTask<>(() -> read(model));
+    reading = task;
+    Thread.ofVirtual().start(task);
+  }
+
+  private Reading read(Transformer model) {
+    TextMix mix =
+        TextMix.read(files.isEmpty() ? List.of(Demo.calibrationText().toString()) : files);
+    return new Reading(mix, mix.tokens(model.directory().tokenizer()));
+  }
+
+  private Reading reading(Transformer model) {
+    Future<Reading> begun = reading;
+    if (begun == null) {
+      readAhead(model);
+      return reading(model);
+    }
+    try {
+      return begun.get();
+    } catch (ExecutionException e) {
+      if (e.getCause() instanceof RuntimeException cause) {
+        throw cause;
+      }
+      throw new IllegalStateException("reading the calibration text failed", e.getCause());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw (CancellationException) new CancellationException().initCause(e);
+    }
   }
 
   /// All tokens of the text.
   List<int[]> tokens(Transformer model) {
-    return mix().tokens(model.directory().tokenizer()).all();
+    return reading(model).tokens.all();
   }
 
   /// What a recipe looks at besides the statistics: sequences to measure on, drawn with another
@@ -86,7 +125,7 @@ final class CalibrationOptions {
     if (!measures && refits == 0) {
       return CompressionText.NONE;
     }
-    TextMix.Tokens tokens = mix().tokens(model.directory().tokenizer());
+    TextMix.Tokens tokens = reading(model).tokens;
     int probe = recipe.probe().length();
     int length = recipe.calibration().length();
     return new CompressionText(
@@ -104,8 +143,9 @@ final class CalibrationOptions {
 
   /// Reads and tokenises the text and draws the sequences.
   CalibrationData data(Transformer model, OutputOptions output) {
-    TextMix mix = mix();
-    TextMix.Tokens tokens = mix.tokens(model.directory().tokenizer());
+    Reading reading = reading(model);
+    TextMix mix = reading.mix;
+    TextMix.Tokens tokens = reading.tokens;
     Recipe.Calibration wanted = settings(Recipe.DEFAULT.calibration());
     int tokensEach =
         length != null ? length : Math.min(wanted.length(), model.config().contextLength());

@@ -169,7 +169,7 @@ final class CompressCommand implements Callable<Integer> {
     if (recording != null) {
       output.recordIn(recording.next(parameters(withSize(asIs, asked.getFirst()))));
     }
-    try (Transformer model = source.open();
+    try (Transformer model = opened();
         Backend backend = engine.open()) {
       Recipe base = written.recipe(asIs, model.config());
       if (!base.equals(asIs)) {
@@ -245,6 +245,15 @@ final class CompressCommand implements Callable<Integer> {
       }
     }
     return 0;
+  }
+
+  /// The calibration text is read while the device is opened.
+  private Transformer opened() {
+    Transformer model = source.open();
+    if (!dryRun && statisticsFile == null) {
+      calibration.readAhead(model);
+    }
+    return model;
   }
 
   private List<RankPlan> plans(
