@@ -34,16 +34,35 @@ public final class BlockCompressor implements AutoCloseable {
   private final QkNorm qkNorm;
   private final Workspace workspace;
   private final Recipe recipe;
+  private final Map<Integer, NystromMlp.Memo> memos;
   private final Map<Integer, List<Decomposition>> decompositions = new HashMap<>();
 
   /// For blocks that are all alike.
   public BlockCompressor(Backend backend, BlockSizes sizes, Recipe recipe) {
-    this(backend, sizes, _ -> sizes.dense(LayerAttention.FULL), QkNorm.NONE, recipe);
+    this(
+        backend,
+        sizes,
+        _ -> sizes.dense(LayerAttention.FULL),
+        QkNorm.NONE,
+        recipe,
+        new HashMap<>());
   }
 
   /// For the blocks of a model.
   public BlockCompressor(Backend backend, ModelConfig config, Recipe recipe) {
-    this(backend, BlockSizes.of(config), config.shapes()::get, config.design().qkNorm(), recipe);
+    this(backend, config, recipe, new HashMap<>());
+  }
+
+  /// @param memos by layer, of the same model, statistics and ridge; read and added to
+  BlockCompressor(
+      Backend backend, ModelConfig config, Recipe recipe, Map<Integer, NystromMlp.Memo> memos) {
+    this(
+        backend,
+        BlockSizes.of(config),
+        config.shapes()::get,
+        config.design().qkNorm(),
+        recipe,
+        memos);
   }
 
   private BlockCompressor(
@@ -51,12 +70,21 @@ public final class BlockCompressor implements AutoCloseable {
       BlockSizes sizes,
       IntFunction<LayerShape> dense,
       QkNorm qkNorm,
-      Recipe recipe) {
+      Recipe recipe,
+      Map<Integer, NystromMlp.Memo> memos) {
+    this.memos = memos;
     this.sizes = sizes;
     this.dense = dense;
     this.qkNorm = qkNorm;
     this.workspace = new Workspace(backend);
     this.recipe = recipe;
+  }
+
+  /// For callers that shrink one block to many ranks before the next: what all ranks need is
+  /// computed once, and kept in another `d f` doubles.
+  BlockCompressor forManyRanks() {
+    workspace.keepLasting();
+    return this;
   }
 
   /// Shrinks one block to the given ranks.
@@ -150,7 +178,10 @@ public final class BlockCompressor implements AutoCloseable {
                 List.of(
                     queryKey(dense.apply(layer)),
                     new ValueOutputSvd(recipe.valueOutput()),
-                    new NystromMlp(recipe.ridge(), recipe.mlp())))
+                    new NystromMlp(
+                        recipe.ridge(),
+                        recipe.mlp(),
+                        memos.computeIfAbsent(layer, _ -> new NystromMlp.Memo()))))
         .stream()
         .filter(d -> d.module() == module)
         .findFirst()

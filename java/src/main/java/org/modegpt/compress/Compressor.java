@@ -3,6 +3,7 @@ package org.modegpt.compress;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -44,6 +45,9 @@ public final class Compressor {
   private final ModelConfig config;
   private final BlockSizes sizes;
 
+  /// What allocation finds out about blocks, for their decomposition.
+  private final Map<List<Object>, Map<Integer, NystromMlp.Memo>> memos = new HashMap<>();
+
   public Compressor(Transformer model, Backend backend) {
     this.model = model;
     this.backend = backend;
@@ -74,7 +78,8 @@ public final class Compressor {
     }
     if (recipe.allocation().byCurves()) {
       try (MeasuredAllocation allocation =
-          new MeasuredAllocation(model, backend, statistics, recipe, text.probe())) {
+          new MeasuredAllocation(
+              model, backend, statistics, recipe, text.probe(), memos(statistics, recipe))) {
         return targets.stream().map(target -> allocation.plan(target, progress)).toList();
       }
     }
@@ -95,6 +100,10 @@ public final class Compressor {
               recipe.multipleOf());
         })
         .toList();
+  }
+
+  private Map<Integer, NystromMlp.Memo> memos(Statistics statistics, Recipe recipe) {
+    return memos.computeIfAbsent(List.of(statistics, recipe.ridge()), _ -> new HashMap<>());
   }
 
   /// The ranks of a uniform allocation, which needs no statistics.
@@ -158,7 +167,8 @@ public final class Compressor {
           recipe.refit().sequences() > 0
               && PrefixRefit.suits(config)
               && plan.parameters(sizes) < config.matrixParameters();
-      try (BlockCompressor blocks = new BlockCompressor(backend, config, recipe);
+      try (BlockCompressor blocks =
+              new BlockCompressor(backend, config, recipe, memos(statistics, recipe));
           BlockLoader loader = new BlockLoader(backend, model);
           BlockWriter writes = new BlockWriter(backend, weights);
           PrefixRefit refit =

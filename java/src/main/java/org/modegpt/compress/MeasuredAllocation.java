@@ -18,8 +18,8 @@ import org.modegpt.calibrate.Statistics;
 import org.modegpt.evaluate.DivergenceProbe;
 import org.modegpt.evaluate.DivergenceProbe.Variant;
 import org.modegpt.model.BlockWeights;
+import org.modegpt.model.DenseBlocks;
 import org.modegpt.model.Transformer;
-import org.modegpt.model.Transformer.Residence;
 
 /// Spreads the budget over the modules of all layers by what their removal does on a probe text: to
 /// the model's predictions (the KL divergence from the dense model) or, for {@link
@@ -54,25 +54,29 @@ final class MeasuredAllocation implements AutoCloseable {
   private final Recipe recipe;
   private final BlockSizes sizes;
   private final BlockCompressor blocks;
+  private final DenseBlocks dense;
   private final DivergenceProbe probe;
   private @Nullable Held held;
   private List<RemovalCurve> curves = List.of();
   private final CurveFile.Key key;
 
   /// @param sequences probe text, equally long
+  /// @param memos see {@link BlockCompressor}
   MeasuredAllocation(
       Transformer model,
       Backend backend,
       Statistics statistics,
       Recipe recipe,
-      List<int[]> sequences) {
+      List<int[]> sequences,
+      Map<Integer, NystromMlp.Memo> memos) {
     this.model = model;
     this.backend = backend;
     this.statistics = statistics;
     this.recipe = recipe;
     this.sizes = BlockSizes.of(model.config()).under(recipe);
-    this.blocks = new BlockCompressor(backend, model.config(), recipe);
-    this.probe = new DivergenceProbe(model, backend, sequences);
+    this.blocks = new BlockCompressor(backend, model.config(), recipe, memos).forManyRanks();
+    this.dense = new DenseBlocks(backend, model);
+    this.probe = new DivergenceProbe(model, backend, sequences, dense::get);
     this.key =
         new CurveFile.Key(
             statistics.metadata(),
@@ -340,7 +344,7 @@ final class MeasuredAllocation implements AutoCloseable {
 
     Held(int layer) {
       this.layer = layer;
-      this.weights = model.block(backend, memory, layer, Residence.F32);
+      this.weights = dense.get(layer, memory);
       this.sums = statistics.layer(layer, memory).uploaded(backend, memory);
     }
 
@@ -378,6 +382,7 @@ final class MeasuredAllocation implements AutoCloseable {
       held.close();
     }
     probe.close();
+    dense.close();
     blocks.close();
   }
 }

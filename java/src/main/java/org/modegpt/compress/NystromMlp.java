@@ -24,20 +24,31 @@ import org.modegpt.tensor.Tensor;
 /// Only the diagonal of an inverse is needed: `s_i = 1 − λ ‖L⁻¹ e_i‖²` with `L Lᵀ = C_H + λI`.
 ///
 /// With {@link MlpRule#BRAIN_SURGEON} the units are those that {@link BrainSurgeon} would remove
-/// last. An instance belongs to one block: it remembers the order, which serves every width.
+/// last. An instance belongs to one block: its memo keeps the order, which serves every width.
 final class NystromMlp implements Decomposition {
   private final double ridge;
   private final MlpRule rule;
-  private BrainSurgeon.@Nullable Order order;
+  private final Memo memo;
+
+  /// What was found out about one block.
+  static final class Memo {
+    private BrainSurgeon.@Nullable Order order;
+  }
 
   NystromMlp(double ridge) {
     this(ridge, MlpRule.LEVERAGE);
   }
 
-  /// @param ridge λ relative to the mean of diag(C_H)
   NystromMlp(double ridge, MlpRule rule) {
+    this(ridge, rule, new Memo());
+  }
+
+  /// @param ridge λ relative to the mean of diag(C_H)
+  /// @param memo of earlier instances with the same ridge, weights and statistics
+  NystromMlp(double ridge, MlpRule rule, Memo memo) {
     this.ridge = ridge;
     this.rule = rule;
+    this.memo = memo;
   }
 
   /// A unit that the units before it explain up to this share of its energy makes the refit
@@ -67,7 +78,7 @@ final class NystromMlp implements Decomposition {
     workspace.reset(); // a wide MLP's f x f scratch need not be there twice
     Tensor square = workspace.matrix(f, f);
     workspace.mirror(gram, square);
-    return refit(workspace, arena, weights, square, kept);
+    return refit(workspace, arena, weights, gram, square, kept);
   }
 
   private int[] kept(Workspace workspace, Map<Role, Tensor> weights, Tensor gram, int width) {
@@ -99,7 +110,7 @@ final class NystromMlp implements Decomposition {
   }
 
   private BrainSurgeon.Order order(Workspace workspace, Map<Role, Tensor> weights, Tensor gram) {
-    BrainSurgeon.Order known = order;
+    BrainSurgeon.Order known = memo.order;
     if (known != null) {
       return known;
     }
@@ -109,13 +120,13 @@ final class NystromMlp implements Decomposition {
     factorRidged(workspace, gram, factor);
     backend.triangularInverse(factor);
     workspace.clearAboveDiagonal(factor);
-    Tensor inverse = workspace.product(factor, true, factor, false);
-    Tensor down = workspace.doubles(weights.get(Role.DOWN));
-    Tensor outer = workspace.product(down, true, down, false);
+    Tensor inverse = workspace.gram(factor, true);
+    Tensor outer = workspace.gram(workspace.doubles(weights.get(Role.DOWN)), false);
     BrainSurgeon.Order found =
         new BrainSurgeon(backend).eliminate(inverse, outer, Math.toIntExact(f) - 1);
-    order = found.withLast(Math.toIntExact(f));
-    return order;
+    BrainSurgeon.Order whole = found.withLast(Math.toIntExact(f));
+    memo.order = whole;
+    return whole;
   }
 
   /// Ridge leverage scores of all units, in `[0, 1)`.
@@ -154,16 +165,24 @@ final class NystromMlp implements Decomposition {
     }
   }
 
-  /// @param gram full, F64 `[f, f]`
+  /// @param sums the statistics
+  /// @param gram the same in full, F64 `[f, f]`
   private static ModuleResult refit(
-      Workspace workspace, Arena arena, Map<Role, Tensor> weights, Tensor gram, int[] kept) {
+      Workspace workspace,
+      Arena arena,
+      Map<Role, Tensor> weights,
+      Tensor sums,
+      Tensor gram,
+      int[] kept) {
     Backend backend = workspace.backend;
     Tensor weight = weights.get(Role.DOWN); // [d, f]
     Tensor targets = workspace.matrix(weight.rows(), kept.length);
     double total =
         workspace.scoped(() -> {
           Tensor down = workspace.doubles(weight);
-          Tensor outputs = workspace.product(down, false, gram, false); // Wᵀ C_H
+          Tensor outputs = // Wᵀ C_H
+              workspace.lasting(
+                  Tensor.class, weight, sums, () -> workspace.product(down, false, gram, false));
           backend.gatherColumns(outputs, workspace.index(kept), targets); // Wᵀ C_H S
           return workspace.dot(outputs, down);
         });

@@ -53,37 +53,27 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
     Backend backend = workspace.backend;
     int h = sizes.headDim();
     int group = sizes.group();
-    Tensor value = workspace.doubles(weights.get(Role.V)); // [kvHeads * h, d]
-    Tensor output = workspace.doubles(weights.get(Role.O)); // [d, heads * h]
-    // A value bias is part of what heads emit, and of nothing that is left to approximate.
-    boolean emitted = rule == ValueOutputRule.HEAD_OUTPUT && weights.get(Role.V_BIAS) == null;
-    double[] energy = emitted ? headEnergy(workspace, statistics.headOutput(), sizes) : ones(sizes);
-    Tensor weighted = emitted ? value : inputWeighted(workspace, statistics, sizes, value);
+    Prepared prepared =
+        workspace.lasting(
+            Prepared.class,
+            weights.get(Role.V),
+            statistics.headOutput(),
+            () -> prepare(workspace, sizes, weights, statistics));
+    Tensor value = prepared.value;
+    Tensor output = prepared.output;
     Tensor newValue = workspace.matrix((long) sizes.kvHeads() * rank, sizes.hidden());
     Tensor newOutput = workspace.matrix(sizes.hidden(), (long) sizes.heads() * rank);
     double lost = 0;
     double total = 0;
     List<List<Double>> tails = new ArrayList<>();
-    List<Tensor> valueGrams = new ArrayList<>();
-    List<Tensor> outputGrams = new ArrayList<>();
-    for (int kv = 0; kv < sizes.kvHeads(); kv++) {
-      valueGrams.add(
-          emitted
-              ? emittedGram(workspace, statistics.headOutput(), kv, sizes)
-              : workspace.product(head(value, kv, h), false, head(weighted, kv, h), true));
-      Tensor outputGram = workspace.zeros(h, h);
-      for (int j = kv * group; j < (kv + 1) * group; j++) {
-        Tensor o = block(output, j, h);
-        backend.gemm(true, false, energy[j], o, o, 1, outputGram);
-      }
-      outputGrams.add(outputGram);
-    }
     List<Maps> all =
-        rule == ValueOutputRule.PUBLISHED && group > 1
-            ? IntStream.range(0, sizes.kvHeads())
-                .mapToObj(kv -> published(workspace, valueGrams.get(kv), outputGrams.get(kv), rank))
-                .toList()
-            : joint(workspace, valueGrams, outputGrams, rank);
+        IntStream.range(0, sizes.kvHeads())
+            .mapToObj(kv ->
+                prepared.decomposed.isEmpty()
+                    ? published(
+                        workspace, prepared.valueGrams.get(kv), prepared.outputGrams.get(kv), rank)
+                    : prepared.decomposed.get(kv).maps(workspace, rank))
+            .toList();
     for (int kv = 0; kv < sizes.kvHeads(); kv++) {
       Maps maps = all.get(kv);
       backend.gemm(false, false, 1, maps.value, head(value, kv, h), 0, head(newValue, kv, rank));
@@ -106,6 +96,51 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
         new ModuleReport(
             Module.VALUE_OUTPUT, rank, h, ModuleReport.relative(lost, total), 0, tails);
     return new ModuleResult(result, List.of(), report);
+  }
+
+  /// What serves every rank.
+  ///
+  /// @param value `[kvHeads * h, d]`
+  /// @param output `[d, heads * h]`
+  /// @param decomposed per key/value head; empty where the published rule decides
+  private record Prepared(
+      Tensor value,
+      Tensor output,
+      List<Tensor> valueGrams,
+      List<Tensor> outputGrams,
+      List<Decomposed> decomposed) {}
+
+  private Prepared prepare(
+      Workspace workspace,
+      BlockSizes sizes,
+      Map<Role, Tensor> weights,
+      LayerStatistics statistics) {
+    int h = sizes.headDim();
+    int group = sizes.group();
+    Tensor value = workspace.doubles(weights.get(Role.V));
+    Tensor output = workspace.doubles(weights.get(Role.O));
+    // A value bias is part of what heads emit, and of nothing that is left to approximate.
+    boolean emitted = rule == ValueOutputRule.HEAD_OUTPUT && weights.get(Role.V_BIAS) == null;
+    double[] energy = emitted ? headEnergy(workspace, statistics.headOutput(), sizes) : ones(sizes);
+    Tensor weighted = emitted ? value : inputWeighted(workspace, statistics, sizes, value);
+    List<Tensor> valueGrams = new ArrayList<>();
+    List<Tensor> outputGrams = new ArrayList<>();
+    for (int kv = 0; kv < sizes.kvHeads(); kv++) {
+      valueGrams.add(
+          emitted
+              ? emittedGram(workspace, statistics.headOutput(), kv, sizes)
+              : workspace.product(head(value, kv, h), false, head(weighted, kv, h), true));
+      Tensor outputGram = workspace.zeros(h, h);
+      for (int j = kv * group; j < (kv + 1) * group; j++) {
+        Tensor o = block(output, j, h);
+        workspace.backend.gemm(true, false, energy[j], o, o, 1, outputGram);
+      }
+      outputGrams.add(outputGram);
+    }
+    boolean published = rule == ValueOutputRule.PUBLISHED && group > 1;
+    List<Decomposed> decomposed =
+        published ? List.of() : decompose(workspace, valueGrams, outputGrams);
+    return new Prepared(value, output, valueGrams, outputGrams, decomposed);
   }
 
   /// The tail of the singular values below the smallest rank holds those of all.
@@ -168,12 +203,14 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
 
   /// The two maps that minimise `‖A^½ (I − valueᵀ output) B^½‖` for Gram matrices A and B.
   static Maps joint(Workspace workspace, Tensor valueGram, Tensor outputGram, int rank) {
-    return joint(workspace, List.of(valueGram), List.of(outputGram), rank).getFirst();
+    return decompose(workspace, List.of(valueGram), List.of(outputGram))
+        .getFirst()
+        .maps(workspace, rank);
   }
 
   /// Of all heads, whose decompositions are computed together where their cores are square.
-  private static List<Maps> joint(
-      Workspace workspace, List<Tensor> valueGrams, List<Tensor> outputGrams, int rank) {
+  private static List<Decomposed> decompose(
+      Workspace workspace, List<Tensor> valueGrams, List<Tensor> outputGrams) {
     Backend backend = workspace.backend;
     int heads = valueGrams.size();
     long h = valueGrams.getFirst().rows();
@@ -207,22 +244,25 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
       }
     }
     return IntStream.range(0, heads)
-        .mapToObj(i -> maps(workspace, a.get(i), b.get(i), cores.get(i), rank))
+        .mapToObj(i -> new Decomposed(a.get(i), b.get(i), cores.get(i)))
         .toList();
   }
 
   /// `AᵀB = u diag(singular) vt`.
   private record Core(Tensor u, double[] singular, Tensor vt) {}
 
-  private static Maps maps(Workspace workspace, GramFactor a, GramFactor b, Core core, int rank) {
-    double[] singular = core.singular;
-    int used = Math.min(rank, singular.length);
-    Tensor scale =
-        workspace.scaling(
-            rank, singular.length, DoubleStream.of(singular).limit(used).map(Math::sqrt).toArray());
-    Tensor value = a.timesInverse(workspace.product(scale, false, core.u, true));
-    Tensor output = b.timesInverse(workspace.product(scale, false, core.vt, false));
-    return new Maps(value, output, singular, energy(singular, rank), energy(singular, 0));
+  /// `A`, `B` and the decomposition of `AᵀB`.
+  private record Decomposed(GramFactor a, GramFactor b, Core core) {
+
+    Maps maps(Workspace workspace, int rank) {
+      double[] singular = core.singular;
+      int used = Math.min(rank, singular.length);
+      double[] roots = DoubleStream.of(singular).limit(used).map(Math::sqrt).toArray();
+      Tensor scale = workspace.scaling(rank, singular.length, roots);
+      Tensor value = a.timesInverse(workspace.product(scale, false, core.u, true));
+      Tensor output = b.timesInverse(workspace.product(scale, false, core.vt, false));
+      return new Maps(value, output, singular, energy(singular, rank), energy(singular, 0));
+    }
   }
 
   private static Maps published(

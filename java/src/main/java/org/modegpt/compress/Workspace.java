@@ -1,7 +1,10 @@
 package org.modegpt.compress;
 
 import java.lang.foreign.Arena;
+import java.util.HashMap;
+import java.util.Map;
 import java.util.function.DoubleSupplier;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.Residents;
@@ -20,6 +23,9 @@ final class Workspace implements AutoCloseable {
   final Backend backend;
   private Memory slabMemory = new Memory();
   private Memory callMemory = new Memory();
+  private final Map<Class<?>, Lasting> lasting = new HashMap<>();
+  private @Nullable Memory making;
+  private boolean keepLasting;
   private @Nullable Tensor slab;
   private long used;
   private long live;
@@ -64,6 +70,9 @@ final class Workspace implements AutoCloseable {
 
   /// A contiguous F64 `[rows, cols]`, contents undefined, until the next {@link #reset()}.
   Tensor matrix(long rows, long cols) {
+    if (making != null) {
+      return backend.allocate(making.arena, DType.F64, rows, cols);
+    }
     long elements = Math.multiplyExact(rows, cols);
     long padded = Math.ceilDiv(Math.max(elements, 1), ALIGNMENT) * ALIGNMENT;
     live += padded;
@@ -82,6 +91,45 @@ final class Workspace implements AutoCloseable {
     return t;
   }
 
+  /// From now on {@link #lasting} keeps what it made last of every type, at the price of its
+  /// memory.
+  void keepLasting() {
+    keepLasting = true;
+  }
+
+  /// What depends on two tensors alone. Where it is asked for again with the same two, and is kept,
+  /// it is not made again.
+  ///
+  /// @param make scratch tensors made meanwhile live as long as what it gives
+  @SuppressWarnings("ReferenceEquality") // equal tensors may have been filled anew meanwhile
+  <T> T lasting(Class<T> type, Tensor a, Tensor b, Supplier<T> make) {
+    if (!keepLasting) {
+      return make.get();
+    }
+    Lasting known = lasting.get(type);
+    if (known != null && known.a == a && known.b == b) {
+      return type.cast(known.value);
+    }
+    if (known != null) {
+      lasting.remove(type);
+      known.memory.close();
+    }
+    Memory memory = new Memory();
+    making = memory;
+    try {
+      T made = make.get();
+      lasting.put(type, new Lasting(a, b, made, memory));
+      return made;
+    } catch (RuntimeException e) {
+      memory.close();
+      throw e;
+    } finally {
+      making = null;
+    }
+  }
+
+  private record Lasting(Tensor a, Tensor b, Object value, Memory memory) {}
+
   /// An F64 copy.
   Tensor doubles(Tensor source) {
     Tensor t = matrix(source.rows(), source.cols());
@@ -99,6 +147,28 @@ final class Workspace implements AutoCloseable {
   Tensor product(Tensor a, boolean transposeA, Tensor b, boolean transposeB) {
     Tensor c = matrix(transposeA ? a.cols() : a.rows(), transposeB ? b.rows() : b.cols());
     backend.gemm(transposeA, transposeB, 1, a, b, 0, c);
+    return c;
+  }
+
+  /// Bands that a symmetric product is computed in, each up to the diagonal.
+  private static final int BANDS = 8;
+
+  /// `xᵀ x` in full; about half the work of a product.
+  ///
+  /// @param lower whether x is lower triangular, with zeros above: half of that again
+  Tensor gram(Tensor x, boolean lower) {
+    long n = x.cols();
+    Tensor c = matrix(n, n);
+    for (int band = 0; band < BANDS; band++) {
+      long from = n * band / BANDS;
+      long to = n * (band + 1) / BANDS;
+      if (from < to) {
+        Tensor rows = lower ? x.rows(from, x.rows()) : x;
+        Tensor target = c.rows(from, to).columns(0, to);
+        backend.gemm(true, false, 1, rows.columns(from, to), rows.columns(0, to), 0, target);
+      }
+    }
+    backend.mirrorLower(c);
     return c;
   }
 
@@ -186,6 +256,7 @@ final class Workspace implements AutoCloseable {
   public void close() {
     backend.sync();
     callMemory.close();
+    lasting.values().forEach(l -> l.memory.close());
     slabMemory.close();
   }
 

@@ -55,7 +55,9 @@ public final class DivergenceProbe implements AutoCloseable {
   private final List<Tensor> denseLogits = new ArrayList<>();
 
   /// Runs the dense model over the probe sequences, which are equally long.
-  public DivergenceProbe(Transformer model, Backend backend, List<int[]> sequences) {
+  ///
+  /// @param blocks of the dense model
+  public DivergenceProbe(Transformer model, Backend backend, List<int[]> sequences, Blocks blocks) {
     this.backend = backend;
     this.model = model;
     this.sequences = sequences;
@@ -72,7 +74,7 @@ public final class DivergenceProbe implements AutoCloseable {
       Tensor dense = copy(embedded, call);
       for (int layer = 0; layer < model.config().layers(); layer++) {
         try (Arena block = Arena.ofShared()) {
-          run(model.block(backend, block, layer, Residence.F32), dense);
+          run(blocks.load(layer, block), dense);
         }
       }
       for (int s = 0; s < sequences.size(); s++) {

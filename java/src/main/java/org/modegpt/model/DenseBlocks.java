@@ -1,0 +1,52 @@
+package org.modegpt.model;
+
+import java.lang.foreign.Arena;
+import java.util.HashMap;
+import java.util.Map;
+import org.modegpt.backend.Backend;
+import org.modegpt.model.Transformer.Residence;
+import org.modegpt.tensor.Tensor;
+
+/// The blocks of a model for work that comes back to them: on a device with memory of its own they
+/// stay there once they were loaded, if there is room for all. One serial stream, like the
+/// back-end.
+public final class DenseBlocks implements AutoCloseable {
+  private final Backend backend;
+  private final Transformer model;
+  private final Arena arena = Arena.ofShared();
+  private final Map<Integer, BlockWeights> kept = new HashMap<>();
+  private final boolean keep;
+
+  public DenseBlocks(Backend backend, Transformer model) {
+    this.backend = backend;
+    this.model = model;
+    this.keep = !backend.unifiedMemory() && fits();
+  }
+
+  /// Half as much as the blocks themselves, and the square matrices of an MLP's decomposition, must
+  /// stay free.
+  private boolean fits() {
+    try (Arena first = Arena.ofShared()) {
+      BlockWeights block = model.block(backend, first, 0, Residence.F32);
+      long bytes = block.tensors().values().stream().mapToLong(Tensor::bytes).sum();
+      backend.sync();
+      long width = model.config().mlpWidth();
+      long blocks = bytes * model.config().layers();
+      return backend.freeMemory() > blocks + blocks / 2 + 8 * width * width * Double.BYTES;
+    }
+  }
+
+  /// The weights of a block; they live as long as this or, where there is no room, as `owner`.
+  public BlockWeights get(int layer, Arena owner) {
+    if (!keep) {
+      return model.block(backend, owner, layer, Residence.F32);
+    }
+    return kept.computeIfAbsent(layer, l -> model.block(backend, arena, l, Residence.F32));
+  }
+
+  @Override
+  public void close() {
+    backend.sync();
+    arena.close();
+  }
+}
