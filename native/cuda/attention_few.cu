@@ -11,8 +11,9 @@ constexpr int LANES = 8;    // lanes that work on one key
 struct FewArgs {
   Attention a;
   int shares;
-  int64_t first_key, share;
+  int64_t share; // of the keys that the longest sequence's queries see
   float *partial; // [batch, heads, queries, shares] of (dv sums, maximum, sum); null with one share
+  uint64_t *fault;
 };
 
 __device__ inline void put(const Attention &a, int64_t row, int64_t col, float value) {
@@ -38,14 +39,21 @@ template <class T, int ROWS, int V> __global__ void __launch_bounds__(THREADS) f
 
   const int rows_of_head = a.group * (int)a.queries;
   const int row_blocks = (rows_of_head + ROWS - 1) / ROWS;
-  const int kv_head = blockIdx.y / row_blocks, first_row = blockIdx.y % row_blocks * ROWS;
-  const int rows = min(ROWS, rows_of_head - first_row);
+  const int kv_head = blockIdx.y / row_blocks, first = blockIdx.y % row_blocks * ROWS;
+  const int rows = min(ROWS, rows_of_head - first);
   const int64_t batch = blockIdx.z;
-  const auto query_of = [&](int r) { return (first_row + r) / a.group; };
-  const auto head_of = [&](int r) { return kv_head * a.group + (first_row + r) % a.group; };
-  const int64_t last_position = a.keys - a.queries + query_of(rows - 1);
-  const int64_t begin = f.first_key + blockIdx.x * f.share;
-  const int count = (int)max((int64_t)0, min(min(f.share, last_position + 1 - begin), a.keys - begin));
+  const auto query_of = [&](int r) { return (first + r) / a.group; };
+  const auto head_of = [&](int r) { return kv_head * a.group + (first + r) % a.group; };
+  const int64_t keys = a.counts ? a.counts[batch] : a.keys;
+  const int64_t first_row = a.first_rows ? a.first_rows[batch] : batch * a.key_capacity;
+  if (a.counts && (keys < a.queries || keys > a.keys || first_row < 0 || first_row + keys > a.key_rows)) {
+    if (threadIdx.x == 0) raise_fault(f.fault, FAULT_SPAN, (int)batch);
+    return;
+  }
+  const int64_t first_position = keys - a.queries;
+  const int64_t last_position = first_position + query_of(rows - 1);
+  const int64_t begin = a.first_key(first_position) + blockIdx.x * f.share;
+  const int count = (int)max((int64_t)0, min(f.share, last_position + 1 - begin));
 
   for (int i = threadIdx.x; i < ROWS * width; i += THREADS) {
     const int r = i / width, c = i % width;
@@ -54,7 +62,7 @@ template <class T, int ROWS, int V> __global__ void __launch_bounds__(THREADS) f
   }
   __syncthreads();
 
-  const T *k = static_cast<const T *>(a.k) + (batch * a.key_capacity + begin) * a.k_stride + (int64_t)kv_head * a.dk;
+  const T *k = static_cast<const T *>(a.k) + (first_row + begin) * a.k_stride + (int64_t)kv_head * a.dk;
   for (int key = threadIdx.x / LANES; key < (count + 3) / 4 * 4; key += THREADS / LANES) {
     float dot[ROWS] = {};
     if (key < count) {
@@ -75,7 +83,7 @@ template <class T, int ROWS, int V> __global__ void __launch_bounds__(THREADS) f
 #pragma unroll
       for (int offset = LANES / 2; offset > 0; offset >>= 1) dot[r] += __shfl_xor_sync(~0u, dot[r], offset);
       if (threadIdx.x % LANES == 0 && key < count && r < rows) {
-        const int64_t position = a.keys - a.queries + query_of(r);
+        const int64_t position = first_position + query_of(r);
         const bool seen = begin + key <= position && begin + key >= a.first_key(position);
         const float logit = a.softcap > 0 ? a.softcap * tanhf(dot[r] / a.softcap) : dot[r];
         logits[r * f.share + key] = seen ? logit : -INFINITY;
@@ -102,7 +110,7 @@ template <class T, int ROWS, int V> __global__ void __launch_bounds__(THREADS) f
   }
   __syncthreads();
 
-  const T *v = static_cast<const T *>(a.v) + (batch * a.key_capacity + begin) * a.v_stride + (int64_t)kv_head * a.dv;
+  const T *v = static_cast<const T *>(a.v) + (first_row + begin) * a.v_stride + (int64_t)kv_head * a.dv;
   for (int c0 = 0; c0 < a.dv; c0 += THREADS * V) {
     const int pieces = min((a.dv - c0 + V - 1) / V, THREADS);
     const int sharers = THREADS / pieces; // threads that work on the same columns
@@ -183,7 +191,7 @@ template <class T, int V> void launch_rows(mg_context *ctx, FewArgs f) {
   const int64_t rows = a.group * a.queries;
   const int rows_per_block = rows >= 8 ? 8 : rows > 2 ? 4 : (int)rows;
   // enough blocks to fill the device, with at least 64 keys each
-  const int64_t span = a.keys - f.first_key;
+  const int64_t span = a.keys - a.first_key(a.keys - a.queries);
   const int64_t blocks = ceil_div(rows, rows_per_block) * a.kv_heads * a.batch;
   int64_t shares = ceil_div(4 * (int64_t)ctx->multiprocessors, blocks);
   if (shares > ceil_div(span, 64)) shares = ceil_div(span, 64);
@@ -214,7 +222,7 @@ bool rows_aligned(const void *data, int64_t stride, int cols, int element, int b
 } // namespace
 
 void attend_few(mg_context *ctx, const Attention &a) {
-  FewArgs f{a, 1, a.first_key(a.keys - a.queries), 0, nullptr};
+  FewArgs f{a, 1, 0, nullptr, ctx->fault};
   const int element = a.kv_bf16 ? 2 : 4;
   const bool vector = rows_aligned(a.k, a.k_stride, a.dk, element, 16) && rows_aligned(a.v, a.v_stride, a.dv, element, 16);
   if (a.kv_bf16) {

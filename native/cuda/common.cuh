@@ -18,7 +18,7 @@ using f16 = __half;
 
 // Ids are on the device, so a kernel finds a bad one long after the call returned. It leaves one word in host memory that the
 // next waiting call reads: the operation in the upper half, the offending id in the lower.
-enum Fault : uint32_t { FAULT_NONE, FAULT_EMBED, FAULT_TARGET, FAULT_COLUMN, FAULT_ROW };
+enum Fault : uint32_t { FAULT_NONE, FAULT_EMBED, FAULT_TARGET, FAULT_COLUMN, FAULT_ROW, FAULT_PLACE, FAULT_SPAN };
 
 struct mg_context {
   int device = 0;

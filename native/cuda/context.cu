@@ -148,6 +148,10 @@ void check_fault(mg_context *ctx) {
     fail(MG_EINVAL, "an earlier nll met target %d, which lies outside the vocabulary", id);
   case FAULT_ROW:
     fail(MG_EINVAL, "an earlier gather_rows met row %d, which lies outside its input", id);
+  case FAULT_PLACE:
+    fail(MG_EINVAL, "an earlier scatter_rows met row %d, which lies outside its output", id);
+  case FAULT_SPAN:
+    fail(MG_EINVAL, "an earlier attention met a bad span of sequence %d", id);
   default:
     fail(MG_EINVAL, "an earlier gather_columns met column %d, which lies outside its input", id);
   }

@@ -1,5 +1,5 @@
-// Sums, scaling, transposition and the gathering of columns.
-#include "common.cuh"
+// Sums, scaling, transposition, gathering and scattering.
+#include "formats.cuh"
 
 namespace {
 
@@ -102,29 +102,42 @@ bool aligned_rows(const mg_tensor *x) {
   return reinterpret_cast<uintptr_t>(x->data) % 16 == 0 && (x->rows <= 1 || x->stride / shape.length * shape.bytes % 16 == 0);
 }
 
-// A block copies pieces of one row at a time, in units of T.
-template <class T> struct GatherRows {
+// A block copies pieces of one row at a time, in units of T: row index[i] of x to row i of y, or row i to row index[i].
+template <class T, bool SCATTER> struct CopyRows {
   const T *x;
   const int32_t *index;
   T *y;
-  int64_t x_pitch, y_pitch, x_rows; // in units of T
+  int64_t x_pitch, y_pitch, limit; // pitches in units of T
   uint64_t *fault;
   template <int V> __device__ void at(int64_t row, int64_t col) const {
-    const int32_t from = index[row];
-    if (from < 0 || from >= x_rows) {
-      raise_fault(fault, FAULT_ROW, from);
+    const int32_t other = index[row];
+    if (other < 0 || other >= limit) {
+      raise_fault(fault, SCATTER ? FAULT_PLACE : FAULT_ROW, other);
       return;
     }
-    y[row * y_pitch + col] = x[from * x_pitch + col];
+    y[(SCATTER ? other : row) * y_pitch + col] = x[(SCATTER ? row : other) * x_pitch + col];
   }
 };
 
-template <class T> void gather_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y) {
+template <class T, bool SCATTER> void copy_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y) {
   const BlockShape shape = block_shape(x->dtype);
   const int64_t unit = sizeof(T), row = x->cols / shape.length * shape.bytes;
-  const GatherRows<T> f{pointer<T>(x), pointer<int32_t>(index), pointer<T>(y), x->stride / shape.length * shape.bytes / unit,
-                        y->stride / shape.length * shape.bytes / unit, x->rows, ctx->fault};
-  map<1>(ctx, f, y->rows, row / unit, false, false);
+  const CopyRows<T, SCATTER> f{pointer<T>(x),
+                               pointer<int32_t>(index),
+                               pointer<T>(y),
+                               x->stride / shape.length * shape.bytes / unit,
+                               y->stride / shape.length * shape.bytes / unit,
+                               SCATTER ? y->rows : x->rows,
+                               ctx->fault};
+  map<1>(ctx, f, index->cols, row / unit, false, false);
+}
+
+// In the largest pieces that rows consist of.
+template <bool SCATTER> void copy_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y) {
+  const BlockShape shape = block_shape(x->dtype);
+  const int64_t row = x->cols / shape.length * shape.bytes;
+  if (row % 16 == 0 && aligned_rows(x) && aligned_rows(y)) return copy_rows<uint4, SCATTER>(ctx, x, index, y);
+  shape.bytes % 4 == 0 ? copy_rows<uint32_t, SCATTER>(ctx, x, index, y) : copy_rows<uint16_t, SCATTER>(ctx, x, index, y);
 }
 
 // Tiles of 32 x 32 above the diagonal; those on it have both kinds of elements.
@@ -202,16 +215,25 @@ int32_t mg_gather_columns(mg_context *ctx, const mg_tensor *x, const mg_tensor *
 
 int32_t mg_gather_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y) {
   return guarded(ctx, "gather_rows", [&] {
-    require("x", x,
-            {MG_F32, MG_F64, MG_BF16, MG_F16, MG_I32, MG_Q4_0, MG_Q4_1, MG_Q5_0, MG_Q5_1, MG_Q8_0, MG_Q4_K, MG_Q5_K, MG_Q6_K});
+    require("x", x, {MG_STORED, MG_I32});
     require("y", y, {x->dtype});
     require_vector("index", index, MG_I32, y->rows);
     require_shape("y", y, y->rows, x->cols);
     if (empty(y)) return;
     if (x->rows == 0) fail(MG_EINVAL, "x has no rows to gather");
-    const int64_t row = x->cols / block_shape(x->dtype).length * block_shape(x->dtype).bytes;
-    if (row % 16 == 0 && aligned_rows(x) && aligned_rows(y)) return gather_rows<uint4>(ctx, x, index, y);
-    block_shape(x->dtype).bytes % 4 == 0 ? gather_rows<uint32_t>(ctx, x, index, y) : gather_rows<uint16_t>(ctx, x, index, y);
+    copy_rows<false>(ctx, x, index, y);
+  });
+}
+
+int32_t mg_scatter_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y) {
+  return guarded(ctx, "scatter_rows", [&] {
+    require("x", x, {MG_STORED, MG_I32});
+    require("y", y, {x->dtype});
+    require_vector("index", index, MG_I32, x->rows);
+    require_shape("y", y, y->rows, x->cols);
+    if (empty(x)) return;
+    if (y->rows == 0) fail(MG_EINVAL, "y has no rows to write");
+    copy_rows<true>(ctx, x, index, y);
   });
 }
 

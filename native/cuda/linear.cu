@@ -1,17 +1,11 @@
-// y = x wᵀ for few rows of x: the weights are read once, so the time is that of reading them.
-#include "formats.cuh"
+// y = x wᵀ for few rows of x: the weights are read once, so the time is that of reading them. Checks, the choice of kernel, and
+// the one for up to 8 rows.
+#include "linear.cuh"
 
 namespace {
 
-struct LinearArgs {
-  const float *x;
-  const uint8_t *w;
-  const float *bias;
-  float *y;
-  int64_t x_stride, w_pitch, y_stride, in, out;
-};
-
 constexpr int WARPS = 4;
+constexpr int64_t FEW_ROWS = 8; // more would be bound by arithmetic
 
 // A warp computes OUTS neighbouring outputs for ROWS rows of x; a lane takes 8 inputs at a time.
 template <class Format, bool ALIGNED, int ROWS, int OUTS>
@@ -33,7 +27,7 @@ __global__ void __launch_bounds__(WARPS * 32) linear_kernel(LinearArgs a) {
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
       float x[8];
-      Plain<float>::load8<ALIGNED>(reinterpret_cast<const uint8_t *>(a.x + r * a.x_stride), col, count, x);
+      Plain<float>::load8<ALIGNED>(static_cast<const uint8_t *>(a.x) + r * a.x_stride * sizeof(float), col, count, x);
 #pragma unroll
       for (int o = 0; o < OUTS; o++) {
 #pragma unroll
@@ -66,7 +60,7 @@ template <class Format, int ROWS> void launch(mg_context *ctx, const LinearArgs 
 
 int32_t mg_linear(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, const mg_tensor *bias, mg_tensor *y) {
   return guarded(ctx, "linear", [&] {
-    require("x", x, {MG_F32});
+    require("x", x, {MG_F32, MG_BF16});
     require("w", w, {MG_F32, MG_BF16, MG_F16, MG_Q4_0, MG_Q4_1, MG_Q5_0, MG_Q5_1, MG_Q8_0, MG_Q4_K, MG_Q5_K, MG_Q6_K});
     require("y", y, {MG_F32});
     require_shape("w", w, y->cols, x->cols);
@@ -74,15 +68,21 @@ int32_t mg_linear(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, const
     if (bias) require_vector("bias", bias, MG_F32, y->cols);
     if (empty(y)) return;
     const bool vector = x->cols % 8 == 0 && aligned(x, 16) && (is_quantised(w->dtype) || aligned(w, 16));
-    LinearArgs a{pointer<float>(x),
+    LinearArgs a{x->data,
                  pointer<uint8_t>(w),
                  bias ? pointer<float>(bias) : nullptr,
                  pointer<float>(y),
                  x->stride,
                  pitch(w),
                  y->stride,
+                 x->rows,
                  x->cols,
                  y->cols};
+    const bool x_bf16 = x->dtype == MG_BF16;
+    if (vector && (x_bf16 || x->rows > FEW_ROWS)) {
+      return multiply_tensor(ctx, a, w->dtype, x_bf16);
+    }
+    if (x_bf16) fail(MG_EUNSUPPORTED, "x in BF16 needs a multiple of 8 columns and rows on 16 bytes");
     with_format(w->dtype, [&](auto format) {
       using Format = decltype(format);
       if constexpr (!std::is_same_v<Format, Plain<double>>) {
@@ -102,7 +102,7 @@ int32_t mg_linear(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, const
             launch<Format, 1>(ctx, a, vector);
           }
           left -= rows;
-          a.x += rows * a.x_stride;
+          a.x = static_cast<const float *>(a.x) + rows * a.x_stride;
           a.y += rows * a.y_stride;
         }
       }

@@ -17,7 +17,7 @@
  *             mg_copy returns before it has read memory of mg_host_alloc: leave that unchanged until mg_sync.
  * Checks      Every function checks dtypes and that shapes agree, and returns MG_EINVAL with a sentence in mg_last_error. It
  *             cannot check that a pointer is valid for the stated shape: the caller must (the Java binding does). Ids in a
- *             tensor (embed, nll, gather_columns) are checked too; CUDA reports a bad one from the next call that waits.
+ *             tensor (embed, nll, gather, scatter, spans of attention) are checked too; CUDA reports a bad one from the next call that waits.
  * bfloat16    Where a comment says "F32*", the CUDA library also takes BF16; the CPU library need not (MG_EUNSUPPORTED).
  * Zero sizes  A call with zero rows or zero columns is valid and does nothing.
  * Arithmetic  Activations are float32 and sums inside a kernel are float32 unless stated; statistics (gram, energies,
@@ -43,7 +43,7 @@
 extern "C" {
 #endif
 
-#define MG_ABI_VERSION 1
+#define MG_ABI_VERSION 2
 
 typedef struct mg_context mg_context;
 
@@ -186,8 +186,13 @@ MG_API int32_t mg_layer_norm(mg_context *ctx, const mg_tensor *x, const mg_tenso
  */
 MG_API int32_t mg_rope(mg_context *ctx, mg_tensor *x, const mg_tensor *positions, const mg_tensor *freqs, int32_t heads);
 
-/* Tiled, online softmax; never materialises queries x keys. q F32, k and v F32* (the same), out F32*. */
-MG_API int32_t mg_attention(mg_context *ctx, const mg_tensor *q, const mg_tensor *k, const mg_tensor *v, const mg_attention_params *params, mg_tensor *out);
+/*
+ * Tiled, online softmax; never materialises queries x keys. q F32, k and v F32* (the same), out F32*. With spans, I32 [2, batch]
+ * or NULL, every sequence has a number of keys of its own, as in a cache of sequences of different lengths: sequence b has the
+ * spans[1, b] rows of k and v from row spans[0, b] on. Then queries <= spans[1, b] <= keys, k and v have any number of rows, and
+ * key_capacity is not used.
+ */
+MG_API int32_t mg_attention(mg_context *ctx, const mg_tensor *q, const mg_tensor *k, const mg_tensor *v, const mg_attention_params *params, const mg_tensor *spans, mg_tensor *out);
 
 /* y = act(gate) * up, element-wise; gate and up F32* (the same), y F32*. In place (y == gate or y == up) allowed. */
 MG_API int32_t mg_gated_activation(mg_context *ctx, const mg_tensor *gate, const mg_tensor *up, int32_t act, mg_tensor *y);
@@ -207,13 +212,16 @@ MG_API int32_t mg_gather_columns(mg_context *ctx, const mg_tensor *x, const mg_t
 /* y[i] = x[index[i]], whole rows; index I32 [1, rows of y]; any dtype, the same. */
 MG_API int32_t mg_gather_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y);
 
+/* y[index[i]] = x[i], whole rows; the other rows of y stay. index I32 [1, rows of x], no row twice; any dtype, the same. */
+MG_API int32_t mg_scatter_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y);
+
 /* Square x, F32 or F64, in place: above the diagonal it becomes zero or, with mirror != 0, what stands below it. */
 MG_API int32_t mg_triangle(mg_context *ctx, mg_tensor *x, int32_t mirror);
 
 /* ---- products the BLAS is not made for ----------------------------------------------------------------------------- */
 
 /*
- * y = x wᵀ (+ bias): x F32 [N, in], w [out, in] of any dtype but F64 and I32 read once from memory, bias F32 [1, out] or NULL,
+ * y = x wᵀ (+ bias): x F32* [N, in], w [out, in] of any dtype but F64 and I32 read once from memory, bias F32 [1, out] or NULL,
  * y F32 [N, out]. Meant for few rows (decoding), where the time is the reading of w; correct for any N.
  */
 MG_API int32_t mg_linear(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, const mg_tensor *bias, mg_tensor *y);

@@ -114,10 +114,10 @@ static void attention(int64_t batch, int64_t queries, int64_t keys, int32_t head
   snprintf(label, sizeof label, "attention %ld x %ld/%ld, %d/%d heads, %ld/%ld", (long)batch, (long)queries, (long)keys, heads,
            kv_heads, (long)dk, (long)dv);
   if (queries == 1) {
-    BENCH(label, "GB/s", 4.0 * (double)(batch * keys * kv_heads * (dk + dv)), must(mg_attention(ctx, &q, &k, &v, &p, &out)),
+    BENCH(label, "GB/s", 4.0 * (double)(batch * keys * kv_heads * (dk + dv)), must(mg_attention(ctx, &q, &k, &v, &p, NULL, &out)),
           false, (void)0);
   } else {
-    BENCH(label, "GFLOP/s", 2.0 * pairs * (double)(dk + dv), must(mg_attention(ctx, &q, &k, &v, &p, &out)), false, (void)0);
+    BENCH(label, "GFLOP/s", 2.0 * pairs * (double)(dk + dv), must(mg_attention(ctx, &q, &k, &v, &p, NULL, &out)), false, (void)0);
   }
   drop(q), drop(k), drop(v), drop(out);
 }

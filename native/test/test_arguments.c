@@ -68,15 +68,26 @@ void test_arguments(const test_context *t) {
   refused(t, mg_rope(t->ctx, &x, &ids, &freqs, 2), MG_EINVAL, "pairs");
   mg_attention_params p = {.batch = 1, .queries = 4, .keys = 4, .key_capacity = 4, .heads = 2, .kv_heads = 1, .scale = 1};
   mg_tensor kv = random_matrix(4, 4, 0, 1.0);
-  refused(t, mg_attention(t->ctx, &x, &kv, &kv, NULL, &y), MG_EINVAL, "params");
-  refused(t, mg_attention(t->ctx, &x, &x, &kv, &p, &y), MG_EINVAL, "head of q");
-  refused(t, mg_attention(t->ctx, &x, &kv, &x, &p, &y), MG_EINVAL, "head of v");
+  refused(t, mg_attention(t->ctx, &x, &kv, &kv, NULL, NULL, &y), MG_EINVAL, "params");
+  refused(t, mg_attention(t->ctx, &x, &x, &kv, &p, NULL, &y), MG_EINVAL, "head of q");
+  refused(t, mg_attention(t->ctx, &x, &kv, &x, &p, NULL, &y), MG_EINVAL, "head of v");
   p.keys = 3;
-  refused(t, mg_attention(t->ctx, &x, &kv, &kv, &p, &y), MG_EINVAL, "decrease");
+  refused(t, mg_attention(t->ctx, &x, &kv, &kv, &p, NULL, &y), MG_EINVAL, "decrease");
   p.keys = 4, p.kv_heads = 0;
-  refused(t, mg_attention(t->ctx, &x, &kv, &kv, &p, &y), MG_EINVAL, "heads");
-  p.kv_heads = 1, p.batch = INT64_MAX;
-  refused(t, mg_attention(t->ctx, &x, &kv, &kv, &p, &y), MG_EINVAL, "rows");
+  refused(t, mg_attention(t->ctx, &x, &kv, &kv, &p, NULL, &y), MG_EINVAL, "heads");
+  p.kv_heads = 1, p.key_capacity = 0;
+  mg_tensor spans = matrix(MG_I32, 2, 1, 0);
+  *i32(&spans, 0) = 0, *i32(&spans, 1) = 3;
+  refused(t, mg_attention(t->ctx, &x, &kv, &kv, &p, &spans, &y), MG_EINVAL, "spans[1, 0] is 3");
+  *i32(&spans, 1) = 5;
+  refused(t, mg_attention(t->ctx, &x, &kv, &kv, &p, &spans, &y), MG_EINVAL, "spans[1, 0] is 5");
+  *i32(&spans, 0) = 1, *i32(&spans, 1) = 4;
+  refused(t, mg_attention(t->ctx, &x, &kv, &kv, &p, &spans, &y), MG_EINVAL, "spans[0, 0] is 1");
+  *i32(&spans, 0) = -1;
+  refused(t, mg_attention(t->ctx, &x, &kv, &kv, &p, &spans, &y), MG_EINVAL, "spans[0, 0] is -1");
+  refused(t, mg_attention(t->ctx, &x, &kv, &kv, &p, &ids, &y), MG_EINVAL, "spans is [1, 4]");
+  p.key_capacity = 4, p.batch = INT64_MAX;
+  refused(t, mg_attention(t->ctx, &x, &kv, &kv, &p, NULL, &y), MG_EINVAL, "rows");
   refused(t, mg_gram(t->ctx, &x, &y), MG_EINVAL, "c");
   refused(t, mg_head_gram(t->ctx, &x, 3, &wide), MG_EINVAL, "heads");
   mg_tensor nll = matrix(MG_F64, 1, 4, 0);
@@ -84,6 +95,7 @@ void test_arguments(const test_context *t) {
   refused(t, mg_nll(t->ctx, &x, &ids, &nll, NULL), MG_EINVAL, "targets[0] is 8");
   refused(t, mg_linear(t->ctx, &x, &wrong, NULL, &y), MG_EINVAL, "w has 7 columns");
   refused(t, mg_gather_columns(t->ctx, &x, &ids, &kv), MG_EINVAL, "index[0] is 8");
+  refused(t, mg_scatter_rows(t->ctx, &x, &ids, &rows), MG_EINVAL, "index[0] is 8");
   refused(t, mg_count_nonfinite(t->ctx, &x, NULL), MG_EINVAL, "bad");
 }
 
@@ -128,8 +140,8 @@ void test_threads(void) {
       expect_ok(t, mg_fill_zero(t->ctx, &gram[j]));
       expect_ok(t, mg_fill_zero(t->ctx, &energy[j]));
       for (int repeat = 0; repeat < 10; repeat++) {
-        expect_ok(t, mg_attention(t->ctx, &q, &kv, &kv, &p, &out[j]));
-        expect_ok(t, mg_attention(t->ctx, &few, &kv, &kv, &decode, &row[j]));
+        expect_ok(t, mg_attention(t->ctx, &q, &kv, &kv, &p, NULL, &out[j]));
+        expect_ok(t, mg_attention(t->ctx, &few, &kv, &kv, &decode, NULL, &row[j]));
         expect_ok(t, mg_gram(t->ctx, &q, &gram[j]));
         expect_ok(t, mg_linear(t->ctx, &q, &w, NULL, &linear[j]));
         expect_ok(t, mg_column_energy(t->ctx, &q, &energy[j]));

@@ -113,7 +113,7 @@ static void exponentials(const test_context *t) {
   }
 }
 
-/* Sums, bias, scaling, gathering and transposition, in F32 or F64. */
+/* Sums, bias, scaling, gathering, scattering and transposition, in F32 or F64. */
 static void elements(const test_context *t, int32_t dtype, int64_t rows, int64_t cols) {
   mg_tensor a = random_matrix(rows, cols, 0, 1), x = matrix(dtype, rows, cols, 2), y = matrix(dtype, rows, cols, 1);
   mg_tensor one = {x.data, 1, cols, cols, dtype, 0}, index = integers(cols + 3, cols), picked = matrix(dtype, rows, cols + 3, 1);
@@ -126,6 +126,13 @@ static void elements(const test_context *t, int32_t dtype, int64_t rows, int64_t
   expect_ok(t, mg_add(t->ctx, 2.0f, &one, &y));
   expect_ok(t, mg_scale(t->ctx, 4.0f, 0.0f, &y));
   expect_ok(t, mg_gather_columns(t->ctx, &x, &index, &picked));
+  mg_tensor places = matrix(MG_I32, 1, rows, 0), spread = matrix(dtype, 2 * rows, cols, 1), back = matrix(dtype, rows, cols, 2);
+  for (int64_t i = 0; i < rows; i++) *i32(&places, i) = (int32_t)(2 * (rows - 1 - i));
+  expect_ok(t, mg_fill_zero(t->ctx, &spread));
+  expect_ok(t, mg_scatter_rows(t->ctx, &x, &places, &spread));
+  expect_ok(t, mg_gather_rows(t->ctx, &spread, &places, &back));
+  expect_gaps(t, "scatter_rows", &spread);
+  expect_gaps(t, "gather_rows", &back);
   expect_ok(t, mg_transpose(t->ctx, &x, &turned));
   expect_gaps(t, "add", &y);
   expect_gaps(t, "gather_columns", &picked);
@@ -135,6 +142,10 @@ static void elements(const test_context *t, int32_t dtype, int64_t rows, int64_t
       double want = 2 * AT(x, i, j) + 8 * AT(x, 0, j), size = 2 * fabs(AT(x, i, j)) + 8 * fabs(AT(x, 0, j)) + 1e-30;
       note(t, dtype == MG_F64 ? "add and scale, f64" : "add and scale", fabs(AT(y, i, j) - want) / size, tolerance);
       expect(t, AT(turned, j, i) == AT(x, i, j), "transpose [%lld, %lld]", (long long)rows, (long long)cols);
+    }
+    for (int64_t j = 0; j < cols; j++) {
+      expect(t, AT(spread, 2 * (rows - 1 - i), j) == AT(x, i, j) && AT(spread, 2 * i + 1, j) == 0, "scatter_rows");
+      expect(t, AT(back, i, j) == AT(x, i, j), "gather_rows");
     }
     for (int64_t j = 0; j < cols + 3; j++) expect(t, AT(picked, i, j) == AT(x, i, *i32(&index, j)), "gather_columns");
   }

@@ -154,19 +154,20 @@ static void attention_tile(const mg_attention_args *a, int64_t batch, int64_t kv
   t->v = cut(&memory, MG_ATTENTION_KEYS * (a->dv + W));
   int64_t first_column = tile * NR, left = p->queries * a->group - first_column, columns = left < NR ? left : NR;
   int vectors = vectors_for(columns);
-  int64_t lowest = p->keys - p->queries + first_column / a->group;
-  int64_t highest = p->keys - p->queries + (first_column + columns - 1) / a->group;
+  int64_t first_position = mg_keys_of(a, batch) - p->queries;
+  int64_t lowest = first_position + first_column / a->group;
+  int64_t highest = first_position + (first_column + columns - 1) / a->group;
   int64_t begin = p->window > 0 && lowest - p->window + 1 > 0 ? lowest - p->window + 1 : 0;
   pack_queries(a, t, batch, kv_head, first_column, columns);
   for (int64_t c = 0; c < NR; c++) {
     int64_t column = first_column + (c < columns ? c : columns - 1);
     /* Positions relative to the first key of the tile stay small integers. */
-    t->position[c] = (float)(p->keys - p->queries + column / a->group - begin);
+    t->position[c] = (float)(first_position + column / a->group - begin);
     t->max[c] = LOWEST;
     t->sum[c] = 0.0f;
   }
-  const float *k_rows = a->k + batch * p->key_capacity * a->k_stride + kv_head * a->dk;
-  const float *v_rows = a->v + batch * p->key_capacity * a->v_stride + kv_head * a->dv;
+  const float *k_rows = a->k + mg_first_row(a, batch) * a->k_stride + kv_head * a->dk;
+  const float *v_rows = a->v + mg_first_row(a, batch) * a->v_stride + kv_head * a->dv;
   for (int64_t key = begin; key <= highest; key += MG_ATTENTION_KEYS) {
     int64_t n = highest + 1 - key < MG_ATTENTION_KEYS ? highest + 1 - key : MG_ATTENTION_KEYS;
     int64_t k_stride = a->k_stride, v_stride = a->v_stride;
@@ -226,9 +227,9 @@ static void weighted_rows(const float *p, int64_t keys, const float *v, int64_t 
   }
 }
 
-/* First key that any query sees. */
-static int64_t first_key(const mg_attention_params *p) {
-  int64_t begin = p->window > 0 ? p->keys - p->queries - p->window + 1 : 0;
+/* First of `keys` keys that any query sees. */
+static int64_t first_key(const mg_attention_params *p, int64_t keys) {
+  int64_t begin = p->window > 0 ? keys - p->queries - p->window + 1 : 0;
   return begin > 0 ? begin : 0;
 }
 
@@ -268,18 +269,19 @@ void ISA(attention_rows)(const void *args, int64_t begin, int64_t end, void *scr
       partial[c * record] = LOWEST;
       for (int64_t d = 1; d < record; d++) partial[c * record + d] = 0.0f;
     }
-    int64_t from = first_key(p) + split * MG_DECODE_KEYS, to = from + MG_DECODE_KEYS < p->keys ? from + MG_DECODE_KEYS : p->keys;
+    int64_t keys = mg_keys_of(a, batch), from = first_key(p, keys) + split * MG_DECODE_KEYS;
+    int64_t to = from + MG_DECODE_KEYS < keys ? from + MG_DECODE_KEYS : keys;
     for (int64_t key = from; key < to; key += MG_ATTENTION_KEYS) {
       int64_t n = to - key < MG_ATTENTION_KEYS ? to - key : MG_ATTENTION_KEYS;
-      const float *k = a->k + (batch * p->key_capacity + key) * a->k_stride + head * a->dk;
-      const float *v = a->v + (batch * p->key_capacity + key) * a->v_stride + head * a->dv;
+      const float *k = a->k + (mg_first_row(a, batch) + key) * a->k_stride + head * a->dk;
+      const float *v = a->v + (mg_first_row(a, batch) + key) * a->v_stride + head * a->dv;
       for (int64_t c = 0; c < columns; c++) {
         float *state = partial + c * record;
         for (int64_t i = 0; i < n; i++) s[i] = dot(q + c * a->dk, k + i * a->k_stride, a->dk);
         if (p->softcap > 0) {
           for (int64_t i = 0; i < padded(n); i += W) v_store(s + i, v_set(p->softcap * LOG2E) * v_tanh(v_load(s + i)));
         }
-        float beta = weigh(p, s, n, key, p->keys - p->queries + c / a->group, state);
+        float beta = weigh(p, s, n, key, keys - p->queries + c / a->group, state);
         weighted_rows(s, n, v, a->v_stride, a->dv, beta, state + 2);
       }
     }

@@ -202,7 +202,15 @@ typedef struct {
   int64_t q_stride, k_stride, v_stride, out_stride;
   int64_t dk, dv, group, tiles, splits;
   const mg_attention_params *params;
+  const int32_t *first_rows, *counts; /* of each sequence's keys; NULL where they follow from the parameters */
 } mg_attention_args;
+
+static inline int64_t mg_first_row(const mg_attention_args *a, int64_t batch) {
+  return a->first_rows ? a->first_rows[batch] : batch * a->params->key_capacity;
+}
+static inline int64_t mg_keys_of(const mg_attention_args *a, int64_t batch) {
+  return a->counts ? a->counts[batch] : a->params->keys;
+}
 
 /* Every kernel there is. */
 #define MG_KERNEL_LIST(X)                                                                                                        \

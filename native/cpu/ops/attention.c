@@ -1,9 +1,9 @@
 #include "check.h"
 
-static int32_t check_params(mg_context *ctx, const mg_attention_params *p) {
+static int32_t check_params(mg_context *ctx, const mg_attention_params *p, const mg_tensor *spans) {
   MG_REQUIRE(ctx, p, "params is NULL");
   MG_REQUIRE(ctx, p->batch >= 0 && p->queries >= 0 && p->keys >= 0, "batch, queries or keys is negative");
-  MG_REQUIRE(ctx, p->keys >= p->queries && p->key_capacity >= p->keys,
+  MG_REQUIRE(ctx, p->keys >= p->queries && (spans || p->key_capacity >= p->keys),
              "%lld queries, %lld keys, capacity %lld: these must not decrease", (long long)p->queries, (long long)p->keys,
              (long long)p->key_capacity);
   MG_REQUIRE(ctx, p->kv_heads > 0 && p->heads > 0 && p->heads % p->kv_heads == 0,
@@ -13,13 +13,26 @@ static int32_t check_params(mg_context *ctx, const mg_attention_params *p) {
   return MG_OK;
 }
 
-/* x is [batch * rows, heads * size]; gives the size. */
+static int32_t check_spans(mg_context *ctx, const mg_attention_params *p, const mg_tensor *spans, int64_t rows) {
+  MG_TRY(mg_check_shape(ctx, "spans", spans, MG_IS_I32, 2, p->batch));
+  const int32_t *first = spans->data, *count = first + spans->stride;
+  for (int64_t b = 0; b < p->batch; b++) {
+    MG_REQUIRE(ctx, count[b] >= p->queries && count[b] <= p->keys, "spans[1, %lld] is %d; it must be %lld to %lld", (long long)b,
+               count[b], (long long)p->queries, (long long)p->keys);
+    MG_REQUIRE(ctx, first[b] >= 0 && first[b] <= rows - count[b],
+               "spans[0, %lld] is %d; k has %lld rows for %d keys from there on", (long long)b, first[b], (long long)rows,
+               count[b]);
+  }
+  return MG_OK;
+}
+
+/* x is [batch * rows, heads * size], or of any number of rows if these are negative; gives the size. */
 static int32_t check_heads(mg_context *ctx, const char *name, const mg_tensor *x, int64_t batch, int64_t rows, int64_t heads,
                            int64_t *size) {
   MG_TRY(mg_check(ctx, name, x, MG_IS_F32));
   int64_t all;
-  MG_REQUIRE(ctx, !__builtin_mul_overflow(batch, rows, &all) && x->rows == all, "%s has %lld rows; params say %lld * %lld", name,
-             (long long)x->rows, (long long)batch, (long long)rows);
+  MG_REQUIRE(ctx, rows < 0 || (!__builtin_mul_overflow(batch, rows, &all) && x->rows == all),
+             "%s has %lld rows; params say %lld * %lld", name, (long long)x->rows, (long long)batch, (long long)rows);
   MG_REQUIRE(ctx, x->cols % heads == 0, "%s has %lld columns, not a multiple of %lld heads", name, (long long)x->cols,
              (long long)heads);
   *size = x->cols / heads;
@@ -41,16 +54,18 @@ static int32_t decode(mg_context *ctx, mg_attention_args *a) {
 }
 
 int32_t mg_attention(mg_context *ctx, const mg_tensor *q, const mg_tensor *k, const mg_tensor *v,
-                     const mg_attention_params *params, mg_tensor *out) {
+                     const mg_attention_params *params, const mg_tensor *spans, mg_tensor *out) {
   MG_REQUIRE(ctx, ctx, "ctx is NULL");
-  MG_TRY(check_params(ctx, params));
-  int64_t dk = 0, dv = 0, key_dk = 0, out_dv = 0;
+  MG_TRY(check_params(ctx, params, spans));
+  int64_t dk = 0, dv = 0, key_dk = 0, out_dv = 0, capacity = spans ? -1 : params->key_capacity;
   MG_TRY(check_heads(ctx, "q", q, params->batch, params->queries, params->heads, &dk));
-  MG_TRY(check_heads(ctx, "k", k, params->batch, params->key_capacity, params->kv_heads, &key_dk));
-  MG_TRY(check_heads(ctx, "v", v, params->batch, params->key_capacity, params->kv_heads, &dv));
+  MG_TRY(check_heads(ctx, "k", k, params->batch, capacity, params->kv_heads, &key_dk));
+  MG_TRY(check_heads(ctx, "v", v, params->batch, capacity, params->kv_heads, &dv));
   MG_TRY(check_heads(ctx, "out", out, params->batch, params->queries, params->heads, &out_dv));
   MG_REQUIRE(ctx, key_dk == dk, "a head of q has %lld columns, one of k %lld", (long long)dk, (long long)key_dk);
   MG_REQUIRE(ctx, out_dv == dv, "a head of v has %lld columns, one of out %lld", (long long)dv, (long long)out_dv);
+  MG_REQUIRE(ctx, k->rows == v->rows, "k has %lld rows, v %lld", (long long)k->rows, (long long)v->rows);
+  if (spans) MG_TRY(check_spans(ctx, params, spans, k->rows));
   if (mg_empty(out)) return MG_OK;
   mg_attention_args args = {.q = q->data,
                             .k = k->data,
@@ -63,7 +78,9 @@ int32_t mg_attention(mg_context *ctx, const mg_tensor *q, const mg_tensor *k, co
                             .dk = dk,
                             .dv = dv,
                             .group = params->heads / params->kv_heads,
-                            .params = params};
+                            .params = params,
+                            .first_rows = spans ? spans->data : NULL,
+                            .counts = spans ? (const int32_t *)spans->data + spans->stride : NULL};
   int64_t columns = params->queries * args.group;
   if (columns <= MG_DECODE_COLUMNS) return decode(ctx, &args);
   args.tiles = (columns + ctx->kernels->nr - 1) / ctx->kernels->nr;

@@ -63,18 +63,29 @@ int32_t mg_gather_columns(mg_context *ctx, const mg_tensor *x, const mg_tensor *
 
 typedef struct {
   mg_rows x;
-  const int32_t *index;
+  const int32_t *from, *to; /* rows of x and of y, NULL for 0, 1, 2, ... */
   char *y;
   int64_t y_bytes, row_bytes;
-} gather_rows_args;
+} copy_rows_args;
 
 /* Bound by memory, so the baseline instructions serve every CPU. */
 static void copy_rows(const void *args, int64_t begin, int64_t end, void *scratch) {
   (void)scratch;
-  const gather_rows_args *a = args;
+  const copy_rows_args *a = args;
   for (int64_t i = begin; i < end; i++) {
-    memcpy(a->y + i * a->y_bytes, a->x.data + a->index[i] * a->x.bytes, (size_t)a->row_bytes);
+    int64_t from = a->from ? a->from[i] : i, to = a->to ? a->to[i] : i;
+    memcpy(a->y + to * a->y_bytes, a->x.data + from * a->x.bytes, (size_t)a->row_bytes);
   }
+}
+
+static copy_rows_args copying(const mg_tensor *x, const int32_t *from, const int32_t *to, mg_tensor *y) {
+  mg_block block = mg_block_of(x->dtype);
+  return (copy_rows_args){.x = mg_rows_of(x),
+                          .from = from,
+                          .to = to,
+                          .y = y->data,
+                          .y_bytes = mg_rows_of(y).bytes,
+                          .row_bytes = x->cols / block.length * block.bytes};
 }
 
 int32_t mg_gather_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y) {
@@ -84,13 +95,19 @@ int32_t mg_gather_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *ind
   MG_TRY(mg_check_indices(ctx, "index", index, index->cols, x->rows));
   MG_REQUIRE(ctx, x->data != y->data || mg_empty(y), "x and y are the same memory");
   if (mg_empty(y)) return MG_OK;
-  mg_block block = mg_block_of(x->dtype);
-  gather_rows_args args = {.x = mg_rows_of(x),
-                           .index = index->data,
-                           .y = y->data,
-                           .y_bytes = mg_rows_of(y).bytes,
-                           .row_bytes = x->cols / block.length * block.bytes};
+  copy_rows_args args = copying(x, index->data, NULL, y);
   return mg_run(ctx, copy_rows, &args, y->rows, mg_row_grain(y->cols), 0);
+}
+
+int32_t mg_scatter_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor *y) {
+  MG_TRY(mg_check(ctx, "x", x, MG_IS_VALUE | MG_IS_I32));
+  MG_TRY(mg_check(ctx, "index", index, MG_IS_I32));
+  MG_TRY(mg_check_shape(ctx, "y", y, 1u << x->dtype, y ? y->rows : 0, x->cols));
+  MG_TRY(mg_check_indices(ctx, "index", index, x->rows, y->rows));
+  MG_REQUIRE(ctx, x->data != y->data || mg_empty(x), "x and y are the same memory");
+  if (mg_empty(x)) return MG_OK;
+  copy_rows_args args = copying(x, NULL, index->data, y);
+  return mg_run(ctx, copy_rows, &args, x->rows, mg_row_grain(x->cols), 0);
 }
 
 typedef struct {

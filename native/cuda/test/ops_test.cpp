@@ -472,7 +472,7 @@ void test_formats() {
             "embed", text({cols, from, l.gap}), out,
             [&](int64_t i, int64_t j) { return (float)table.get((int64_t)ids.get(0, i), j); }, 0);
         if (from != MG_F64) {
-          for (int64_t rows : {1, 2, 3, 7, 8, 21}) {
+          for (int64_t rows : {1, 2, 3, 7, 8, 9, 21, 70}) {
             Mat x(rows, cols, MG_F32, l.gap, l.shift), w(13, cols, from, l.gap, l.shift), b(1, 13),
                 y(rows, 13, MG_F32, l.gap, l.shift);
             x.random(), w.random(), b.random(), y.poison();
@@ -522,7 +522,7 @@ void test_formats() {
       judge(
           "embed of blocks", text({b.dtype, l.gap}), out, [&](int64_t i, int64_t j) { return value((int64_t)ids.get(0, i), j); },
           2e-7);
-      for (int64_t n : {1, 3, 8}) {
+      for (int64_t n : {1, 3, 8, 32}) {
         Mat x(n, cols, MG_F32, l.gap, l.shift), y(n, rows, MG_F32, l.gap, l.shift);
         x.random(), y.poison();
         OK(mg_linear(ctx, x, q, nullptr, y));
@@ -545,6 +545,78 @@ void test_formats() {
     OK(mg_count_nonfinite(ctx, q, &count));
     EXPECT(count == 1);
   }
+}
+
+// Some tens of rows, on tensor cores: whole and partial tiles, one and several shares of the columns.
+void test_linear() {
+  for (int dtype : {MG_BF16, MG_F16, MG_F32, MG_Q8_0, MG_Q4_K}) {
+    for (int64_t rows : {9, 32, 61}) {
+      for (const auto &[in, out] : {std::pair<int64_t, int64_t>{256, 128}, {768, 70}, {2304, 300}, {256, 40000}}) {
+        if (out == 40000 && (rows != 32 || dtype != MG_BF16)) continue;
+        Mat x(rows, in), x_bf16(rows, in, MG_BF16), w(out, in, dtype), b(1, out);
+        x.random(), x_bf16.random(), b.random();
+        std::vector<double> values;
+        if (block_of(dtype)) {
+          values = w.quantised();
+        } else {
+          w.random();
+          for (int64_t i = 0; i < out; i++) {
+            for (int64_t j = 0; j < in; j++) values.push_back(w.get(i, j));
+          }
+        }
+        const auto product = [&](Mat &left, int64_t i, int64_t j) {
+          double sum = b.get(0, j);
+          for (int64_t c = 0; c < in; c++) sum += left.get(i, c) * values[(size_t)(j * in + c)];
+          return sum;
+        };
+        for (int precision : {MG_PRECISE, MG_FAST}) {
+          Mat y(rows, out, MG_F32, 3, 1);
+          y.poison();
+          OK(mg_set_precision(ctx, precision));
+          OK(mg_linear(ctx, x, w, b, y));
+          judge(
+              precision == MG_FAST ? "linear of some rows, fast" : "linear of some rows", text({dtype, rows, in, out}), y,
+              [&](int64_t i, int64_t j) { return product(x, i, j); }, precision == MG_FAST ? 5e-3 : 1e-6);
+        }
+        Mat y(rows, out);
+        y.poison();
+        OK(mg_linear(ctx, x_bf16, w, b, y));
+        judge(
+            "linear of BF16 rows", text({dtype, rows, in, out}), y, [&](int64_t i, int64_t j) { return product(x_bf16, i, j); },
+            dtype == MG_BF16 ? 1e-6 : 5e-3);
+        OK(mg_set_precision(ctx, MG_PRECISE));
+      }
+    }
+  }
+}
+
+void test_scatter() {
+  for (int dtype : {MG_F32, MG_F64, MG_BF16, MG_F16, MG_I32}) {
+    for (int64_t cols : {1, 4, 33, 64, 1028}) {
+      for (Layout l : LAYOUTS) {
+        const int64_t rows = 9;
+        Mat x(rows, cols, dtype, l.gap, l.shift), y(2 * rows, cols, dtype, l.gap, l.shift), index(1, rows, MG_I32),
+            back(rows, cols, dtype, l.gap, l.shift);
+        x.random(100), y.random(100), back.poison();
+        Mat before(2 * rows, cols, dtype, l.gap, l.shift);
+        before.host = y.host;
+        for (int64_t i = 0; i < rows; i++) index.set(0, i, (double)(2 * (rows - 1 - i)));
+        index.up();
+        OK(mg_scatter_rows(ctx, x, index, y));
+        judge(
+            "scatter_rows", text({cols, dtype, l.gap}), y,
+            [&](int64_t i, int64_t j) { return i % 2 ? before.get(i, j) : x.get(rows - 1 - i / 2, j); }, 0);
+        OK(mg_gather_rows(ctx, y, index, back));
+        judge(
+            "gather_rows", text({cols, dtype, l.gap}), back, [&](int64_t i, int64_t j) { return x.get(i, j); }, 0);
+      }
+    }
+  }
+  Mat x(2, 8), y(3, 8), index(1, 2, MG_I32);
+  index.set(0, 0, 1), index.set(0, 1, 3);
+  index.up();
+  OK(mg_scatter_rows(ctx, x, index, y));
+  EXPECT(mg_sync(ctx) == MG_EINVAL && strstr(mg_last_error(ctx), "scatter_rows met row 3"));
 }
 
 void test_losses() {
@@ -682,14 +754,24 @@ struct AttentionCase {
   double spread; // of the logits
 };
 
-std::vector<double> attention_row(const AttentionCase &c, Mat &q, Mat &k, Mat &v, float scale, int64_t b, int64_t i, int head) {
-  const int64_t position = c.keys - c.queries + i, kv = head / (c.heads / c.kv_heads);
+// Of a case with spans, sequence b has fewer keys the larger b is, and lies in the cache from the end on.
+int64_t keys_of(const AttentionCase &c, int64_t b, bool spanned) {
+  return spanned ? c.keys - b * (c.keys - c.queries) / c.batch : c.keys;
+}
+int64_t first_row(const AttentionCase &c, int64_t b, bool spanned) {
+  return (spanned ? c.batch - 1 - b : b) * c.capacity;
+}
+
+std::vector<double> attention_row(const AttentionCase &c, Mat &q, Mat &k, Mat &v, float scale, int64_t b, int64_t i, int head,
+                                  bool spanned = false) {
+  const int64_t position = keys_of(c, b, spanned) - c.queries + i, kv = head / (c.heads / c.kv_heads);
+  const int64_t row = first_row(c, b, spanned);
   const int64_t first = c.window > 0 && position - c.window + 1 > 0 ? position - c.window + 1 : 0;
   std::vector<double> logits((size_t)(position + 1)), out((size_t)c.dv);
   double top = -INFINITY, total = 0;
   for (int64_t j = first; j <= position; j++) {
     double dot = 0;
-    for (int d = 0; d < c.dk; d++) dot += q.get(b * c.queries + i, head * c.dk + d) * k.get(b * c.capacity + j, kv * c.dk + d);
+    for (int d = 0; d < c.dk; d++) dot += q.get(b * c.queries + i, head * c.dk + d) * k.get(row + j, kv * c.dk + d);
     dot *= scale;
     logits[(size_t)j] = c.softcap > 0 ? c.softcap * tanh(dot / c.softcap) : dot;
     top = fmax(top, logits[(size_t)j]);
@@ -697,7 +779,7 @@ std::vector<double> attention_row(const AttentionCase &c, Mat &q, Mat &k, Mat &v
   for (int64_t j = first; j <= position; j++) {
     const double e = exp(logits[(size_t)j] - top);
     total += e;
-    for (int d = 0; d < c.dv; d++) out[(size_t)d] += e * v.get(b * c.capacity + j, kv * c.dv + d);
+    for (int d = 0; d < c.dv; d++) out[(size_t)d] += e * v.get(row + j, kv * c.dv + d);
   }
   for (double &x : out) x /= total;
   return out;
@@ -706,6 +788,8 @@ std::vector<double> attention_row(const AttentionCase &c, Mat &q, Mat &k, Mat &v
 mg_attention_params params_of(const AttentionCase &c, float scale) {
   return {c.batch, c.queries, c.keys, c.capacity, c.heads, c.kv_heads, c.window, 0, scale, c.softcap};
 }
+
+void check_attention(const AttentionCase &c, bool spanned);
 
 void test_attention() {
   const AttentionCase cases[] = {{1, 1, 1, 1, 1, 1, 8, 8, 0, 0, 1},
@@ -725,45 +809,68 @@ void test_attention() {
                                  {1, 65, 65, 65, 1, 1, 300, 300, 0, 0, 1},
                                  {1, 1, 900, 900, 4, 2, 90, 86, 100, 30, 3},
                                  {1, 40, 40, 40, 2, 2, 6, 300, 0, 0, 1}};
-  for (const AttentionCase &c : cases) {
-    for (Layout l : LAYOUTS) {
-      const int kv_gap = l.gap == 4 ? 8 : l.gap;
-      for (int kv : {MG_F32, MG_BF16}) {
-        Mat q(c.batch * c.queries, c.heads * c.dk, MG_F32, l.gap, l.shift);
-        Mat k(c.batch * c.capacity, c.kv_heads * c.dk, kv, kv_gap, l.shift),
-            v(c.batch * c.capacity, c.kv_heads * c.dv, kv, kv_gap, l.shift);
-        q.random(c.spread), k.random(), v.random();
-        for (int64_t b = 0; b < c.batch; b++) { // what lies beyond the valid keys must not matter
-          for (int64_t j = c.keys; j < c.capacity; j++) {
-            for (int64_t d = 0; d < k.cols; d++) k.set(b * c.capacity + j, d, NAN);
-            for (int64_t d = 0; d < v.cols; d++) v.set(b * c.capacity + j, d, NAN);
-          }
+  for (const AttentionCase &c : cases) check_attention(c, false);
+  const AttentionCase spanned[] = {{5, 1, 70, 73, 6, 3, 64, 64, 0, 0, 1},
+                                   {32, 1, 300, 310, 8, 8, 128, 128, 0, 0, 2},
+                                   {3, 1, 3000, 3001, 4, 1, 128, 96, 0, 0, 2},
+                                   {4, 1, 900, 900, 6, 2, 90, 86, 100, 30, 3},
+                                   {2, 3, 90, 95, 4, 2, 20, 13, 0, 0, 1},
+                                   {2, 40, 150, 151, 2, 1, 32, 32, 60, 0, 1}};
+  for (const AttentionCase &c : spanned) check_attention(c, true);
+  OK(mg_set_precision(ctx, MG_PRECISE));
+  Mat q(2, 8), k(6, 8), out(2, 8), spans(2, 2, MG_I32);
+  q.random(), k.random();
+  const mg_attention_params params = {2, 1, 4, 0, 1, 1, 0, 0, 1, 0};
+  for (const auto &[first, keys] : {std::pair{3, 4}, {-1, 2}, {0, 5}, {0, 0}}) {
+    spans.set(0, 0, 0), spans.set(1, 0, 1), spans.set(0, 1, first), spans.set(1, 1, keys);
+    spans.up();
+    OK(mg_attention(ctx, q, k, k, &params, spans, out));
+    EXPECT(mg_sync(ctx) == MG_EINVAL && strstr(mg_last_error(ctx), "bad span of sequence 1"));
+  }
+}
+
+// Of one layout, dtype and precision after the other.
+void check_attention(const AttentionCase &c, bool spanned) {
+  for (Layout l : LAYOUTS) {
+    const int kv_gap = l.gap == 4 ? 8 : l.gap;
+    for (int kv : {MG_F32, MG_BF16}) {
+      Mat q(c.batch * c.queries, c.heads * c.dk, MG_F32, l.gap, l.shift);
+      Mat k(c.batch * c.capacity, c.kv_heads * c.dk, kv, kv_gap, l.shift),
+          v(c.batch * c.capacity, c.kv_heads * c.dv, kv, kv_gap, l.shift);
+      q.random(c.spread), k.random(), v.random();
+      Mat spans(2, c.batch, MG_I32, l.gap, l.shift);
+      for (int64_t b = 0; b < c.batch; b++) { // what lies beyond the valid keys must not matter
+        const int64_t keys = keys_of(c, b, spanned), first = first_row(c, b, spanned);
+        spans.set(0, b, (double)first), spans.set(1, b, (double)keys);
+        for (int64_t j = keys; j < c.capacity; j++) {
+          for (int64_t d = 0; d < k.cols; d++) k.set(first + j, d, NAN);
+          for (int64_t d = 0; d < v.cols; d++) v.set(first + j, d, NAN);
         }
-        k.up(), v.up();
-        const float scale = (float)(1 / sqrt(c.dk));
-        const mg_attention_params params = params_of(c, scale);
-        std::map<int64_t, std::vector<double>> rows;
-        const auto reference = [&](int64_t r, int64_t j) {
-          std::vector<double> &row = rows[r * c.heads + j / c.dv];
-          if (row.empty()) row = attention_row(c, q, k, v, scale, r / c.queries, r % c.queries, (int)(j / c.dv));
-          return row[(size_t)(j % c.dv)];
-        };
-        const std::string what = text({c.batch, c.queries, c.keys, c.heads, c.kv_heads, c.dk, c.dv, c.window, l.gap, kv});
-        for (int out_type : {MG_F32, MG_BF16}) {
-          for (int precision : {MG_PRECISE, MG_FAST}) {
-            Mat out(c.batch * c.queries, c.heads * c.dv, out_type, l.gap, l.shift);
-            out.poison();
-            OK(mg_set_precision(ctx, precision));
-            OK(mg_attention(ctx, q, k, v, &params, out));
-            const bool precise = precision == MG_PRECISE, to_bf16 = out_type == MG_BF16;
-            judge(std::string(precise ? "attention" : "attention, fast") + (to_bf16 ? " to BF16" : ""), what, out, reference,
-                  precise ? (to_bf16 ? 4e-3 : 3e-5) : 2e-2);
-          }
+      }
+      k.up(), v.up(), spans.up();
+      const float scale = (float)(1 / sqrt(c.dk));
+      const mg_attention_params params = params_of(c, scale);
+      std::map<int64_t, std::vector<double>> rows;
+      const auto reference = [&](int64_t r, int64_t j) {
+        std::vector<double> &row = rows[r * c.heads + j / c.dv];
+        if (row.empty()) row = attention_row(c, q, k, v, scale, r / c.queries, r % c.queries, (int)(j / c.dv), spanned);
+        return row[(size_t)(j % c.dv)];
+      };
+      const std::string what = text({c.batch, c.queries, c.keys, c.heads, c.kv_heads, c.dk, c.dv, c.window, l.gap, kv});
+      for (int out_type : {MG_F32, MG_BF16}) {
+        for (int precision : {MG_PRECISE, MG_FAST}) {
+          Mat out(c.batch * c.queries, c.heads * c.dv, out_type, l.gap, l.shift);
+          out.poison();
+          OK(mg_set_precision(ctx, precision));
+          OK(mg_attention(ctx, q, k, v, &params, spanned ? spans.operator mg_tensor *() : nullptr, out));
+          const bool precise = precision == MG_PRECISE, to_bf16 = out_type == MG_BF16;
+          judge(std::string(precise ? "attention" : "attention, fast") + (spanned ? " of spans" : "") +
+                    (to_bf16 ? " to BF16" : ""),
+                what, out, reference, precise ? (to_bf16 ? 4e-3 : 3e-5) : 2e-2);
         }
       }
     }
   }
-  OK(mg_set_precision(ctx, MG_PRECISE));
 }
 
 void test_contract() {
@@ -906,53 +1013,72 @@ void time_kernels() {
     mg_tensor out = {x.device, rows, d, d, MG_F32, 0};
     report("embed 2048x4096 from BF16", 6.0 * rows * d, 0, [&] { OK(mg_embed(ctx, table, targets, &out)); });
   }
-  for (int dtype : {MG_BF16, MG_F32, MG_Q8_0, MG_Q4_0, MG_Q4_K, MG_Q6_K}) {
-    const Block *b = block_of(dtype);
-    const int64_t out = b ? 11264 : 11008;
-    const double bytes = b ? (double)out * d / b->length * b->bytes : (double)out * d * element_bytes(dtype);
-    const int copies = dtype == MG_F32 ? 2 : 4; // rotate, so that the cache does not hold the weights
-    Mat weights(copies * out, d, dtype);
-    spread(weights);
-    for (int64_t rows : {1, 4, 8}) {
-      char name[64];
-      snprintf(name, sizeof name, "linear dtype %d, %d rows, 4096 to %d", dtype, (int)rows, (int)out);
-      mg_tensor in = {x.device, rows, d, d, MG_F32, 0}, result = {y.device, rows, out, out, MG_F32, 0};
-      int turn = 0;
-      report(name, bytes, 0, [&] {
-        mg_tensor part = {(char *)weights.device + (int64_t)bytes * (turn++ % copies), out, d, d, dtype, 0};
-        OK(mg_linear(ctx, &in, &part, nullptr, &result));
-      });
-    }
-  }
 }
 
-void time_attention(const std::vector<AttentionCase> &cases) {
+void time_linear() {
+  const int64_t d = 4096;
+  Mat x(32, d), y(32, 11264);
+  spread(x);
+  for (int dtype : {MG_BF16, MG_F32, MG_Q8_0, MG_Q4_0, MG_Q4_K, MG_Q6_K}) {
+    const Block *b = block_of(dtype);
+    for (int64_t out : {b ? 11264 : 11008, 4096}) {
+      const double bytes = b ? (double)out * d / b->length * b->bytes : (double)out * d * element_bytes(dtype);
+      const int copies = dtype == MG_F32 ? 2 : out == 4096 ? 8 : 4; // rotate, so that the cache does not hold the weights
+      Mat weights(copies * out, d, dtype);
+      spread(weights);
+      for (int64_t rows : {1, 4, 8, 16, 32}) {
+        for (int precision : {MG_PRECISE, MG_FAST}) {
+          if (precision == MG_FAST && rows <= 8) continue;
+          OK(mg_set_precision(ctx, precision));
+          char name[80];
+          snprintf(name, sizeof name, "linear %s dtype %d, %d rows, 4096 to %d", precision == MG_FAST ? "fast" : "prec", dtype,
+                   (int)rows, (int)out);
+          mg_tensor in = {x.device, rows, d, d, MG_F32, 0}, result = {y.device, rows, out, out, MG_F32, 0};
+          int turn = 0;
+          report(name, bytes, 0, [&] {
+            mg_tensor part = {(char *)weights.device + (int64_t)bytes * (turn++ % copies), out, d, d, dtype, 0};
+            OK(mg_linear(ctx, &in, &part, nullptr, &result));
+          });
+        }
+      }
+    }
+  }
+  OK(mg_set_precision(ctx, MG_PRECISE));
+}
+
+void time_attention(const std::vector<AttentionCase> &cases, bool spanned = false) {
   for (const AttentionCase &c : cases) {
     for (int kv : {MG_F32, MG_BF16}) {
       if (kv == MG_BF16 && c.queries > 1) continue;
       Mat q(c.batch * c.queries, c.heads * c.dk), out(c.batch * c.queries, c.heads * c.dv);
       Mat k(c.batch * c.capacity, c.kv_heads * c.dk, kv), v(c.batch * c.capacity, c.kv_heads * c.dv, kv);
+      Mat spans(2, c.batch, MG_I32);
       spread(q), spread(k), spread(v);
       OK(mg_scale(ctx, (float)c.spread, 0, q));
-      q.down(), k.down(), v.down();
+      double keys = 0;
+      for (int64_t b = 0; b < c.batch; b++) {
+        spans.set(0, b, (double)first_row(c, b, spanned)), spans.set(1, b, (double)keys_of(c, b, spanned));
+        keys += (double)keys_of(c, b, spanned);
+      }
+      q.down(), k.down(), v.down(), spans.up();
       const float scale = (float)(1 / sqrt(c.dk));
       const mg_attention_params params = params_of(c, scale);
       for (int precision : {MG_PRECISE, MG_FAST}) {
         if (precision == MG_FAST && c.queries == 1) continue;
         OK(mg_set_precision(ctx, precision));
         char name[80];
-        snprintf(name, sizeof name, "attention %s %d x %d/%d, %d/%d heads x %d,%d%s", precision == MG_FAST ? "fast" : "prec",
-                 (int)c.batch, (int)c.queries, (int)c.keys, c.heads, c.kv_heads, c.dk, c.dv, kv == MG_BF16 ? " bf16" : "");
+        snprintf(name, sizeof name, "attention %s %d x %d/%s%d, %d/%d heads x %d,%d%s", precision == MG_FAST ? "fast" : "prec",
+                 (int)c.batch, (int)c.queries, spanned ? "1.." : "", (int)c.keys, c.heads, c.kv_heads, c.dk, c.dv, kv == MG_BF16 ? " bf16" : "");
         const double seen = c.queries == 1 ? (double)c.keys : 0.5 * (double)c.keys * (double)c.queries;
         const double flops = 2.0 * (double)c.batch * c.heads * seen * (c.dk + c.dv);
-        const double bytes = (double)c.batch * c.keys * c.kv_heads * (c.dk + c.dv) * element_bytes(kv);
-        report(name, c.queries == 1 ? bytes : 0, flops, [&] { OK(mg_attention(ctx, q, k, v, &params, out)); });
+        const double bytes = keys * c.kv_heads * (c.dk + c.dv) * element_bytes(kv);
+        report(name, c.queries == 1 ? bytes : 0, flops, [&] { OK(mg_attention(ctx, q, k, v, &params, spanned ? spans.operator mg_tensor *() : nullptr, out)); });
         out.down();
         double difference = 0, size = 0;
         for (int sample = 0; sample < 48; sample++) {
           const int64_t b = below(c.batch), i = below(c.queries);
           const int head = (int)below(c.heads);
-          const std::vector<double> row = attention_row(c, q, k, v, scale, b, i, head);
+          const std::vector<double> row = attention_row(c, q, k, v, scale, b, i, head, spanned);
           for (int j = 0; j < c.dv; j++) {
             difference += pow(out.get(b * c.queries + i, head * c.dv + j) - row[(size_t)j], 2);
             size += row[(size_t)j] * row[(size_t)j];
@@ -977,6 +1103,10 @@ void time_decoding() {
   time_attention({{32, 1, 1024, 1024, 32, 32, 128, 128, 0, 0, 1},
                   {32, 1, 1024, 1024, 32, 8, 128, 128, 0, 0, 1},
                   {1, 1, 1024, 1024, 32, 32, 128, 128, 0, 0, 1}});
+  time_attention({{32, 1, 1024, 1024, 32, 32, 128, 128, 0, 0, 1},
+                  {32, 1, 2048, 2048, 32, 32, 128, 128, 0, 0, 1},
+                  {32, 1, 2048, 2048, 32, 8, 128, 128, 0, 0, 1}},
+                 true);
 }
 
 } // namespace
@@ -1001,10 +1131,13 @@ int main(int argc, char **argv) {
                                                        {"activations", test_activations},
                                                        {"elementwise", test_elementwise},
                                                        {"formats", test_formats},
+                                                       {"linear", test_linear},
+                                                       {"scatter", test_scatter},
                                                        {"losses", test_losses},
                                                        {"statistics", test_statistics},
                                                        {"attention", test_attention},
                                                        {"time kernels", time_kernels},
+                                                       {"time linear", time_linear},
                                                        {"time prefill", time_prefill},
                                                        {"time decoding", time_decoding}};
   int ran = 0;

@@ -3,7 +3,9 @@ package org.modegpt.backend;
 /// Parameters of {@link Backend#attention}; the fields are those of `mg_attention_params` in
 /// `modegpt.h`.
 ///
-/// @param keyCapacity rows between the keys of consecutive sequences (at least `keys`)
+/// @param keys of every sequence; with spans of the longest
+/// @param keyCapacity rows between the keys of consecutive sequences (at least `keys`); not used
+///   with spans
 /// @param window 0 for full causal attention, else the number of last keys a query sees
 /// @param softcap 0 for none
 public record AttentionShape(

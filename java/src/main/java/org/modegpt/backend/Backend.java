@@ -83,7 +83,15 @@ public interface Backend extends AutoCloseable {
 
   void rope(Tensor x, Tensor positions, Tensor frequencies, int heads);
 
-  void attention(Tensor q, Tensor k, Tensor v, AttentionShape shape, Tensor out);
+  /// @param spans I32 `[2, batch]` where every sequence has a number of keys of its own: the row of
+  ///   its first key, and how many there are; null where the shape says it for all
+  void attention(
+      Tensor q, Tensor k, Tensor v, AttentionShape shape, @Nullable Tensor spans, Tensor out);
+
+  /// {@link #attention} over sequences of the same length.
+  default void attention(Tensor q, Tensor k, Tensor v, AttentionShape shape, Tensor out) {
+    attention(q, k, v, shape, null, out);
+  }
 
   void gatedActivation(Tensor gate, Tensor up, Activation activation, Tensor y);
 
@@ -97,6 +105,8 @@ public interface Backend extends AutoCloseable {
   void gatherColumns(Tensor x, Tensor index, Tensor y);
 
   void gatherRows(Tensor x, Tensor index, Tensor y);
+
+  void scatterRows(Tensor x, Tensor index, Tensor y);
 
   /// Makes a square matrix lower triangular, in place.
   void clearUpper(Tensor x);

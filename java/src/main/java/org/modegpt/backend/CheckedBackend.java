@@ -230,26 +230,27 @@ final class CheckedBackend implements Backend {
   }
 
   @Override
-  public void attention(Tensor q, Tensor k, Tensor v, AttentionShape shape, Tensor out) {
+  public void attention(
+      Tensor q, Tensor k, Tensor v, AttentionShape shape, @Nullable Tensor spans, Tensor out) {
     try (Check c = enter("attention")) {
       c.input("q", q, F32);
       c.input("k", k, F32);
       c.input("v", v, F32);
       c.input("out", out, F32, inner.operandType());
       c.that(shape != null, "shape is null");
-      checkAttention(c, q, k, v, shape, out);
-      c.output("out", out, q, k, v);
-      inner.attention(q, k, v, shape, out);
+      checkAttention(c, q, k, v, shape, spans, out);
+      c.output("out", out, q, k, v, spans);
+      inner.attention(q, k, v, shape, spans, out);
     }
   }
 
   private static void checkAttention(
-      Check c, Tensor q, Tensor k, Tensor v, AttentionShape s, Tensor out) {
+      Check c, Tensor q, Tensor k, Tensor v, AttentionShape s, @Nullable Tensor spans, Tensor out) {
     c.that(
         s.batch() >= 0
             && s.queries() >= 0
             && s.queries() <= s.keys()
-            && s.keys() <= s.keyCapacity(),
+            && (spans != null || s.keys() <= s.keyCapacity()),
         () -> "bad " + s);
     c.that(
         s.heads() > 0 && s.kvHeads() > 0 && s.heads() % s.kvHeads() == 0,
@@ -267,11 +268,25 @@ final class CheckedBackend implements Backend {
         v.cols() % s.kvHeads() == 0,
         () -> v.cols() + " columns of v are not " + s.kvHeads() + " heads");
     long queryRows = product(c, s.batch(), s.queries());
-    long keyRows = product(c, s.batch(), s.keyCapacity());
+    long keyRows = spans != null ? k.rows() : product(c, s.batch(), s.keyCapacity());
+    if (spans != null) {
+      c.input("spans", spans, 2, s.batch(), I32);
+      checkSpans(c, s, spans, keyRows);
+    }
     c.shape("q", q, queryRows, q.cols());
     c.shape("k", k, keyRows, q.cols() / s.heads() * s.kvHeads());
     c.shape("v", v, keyRows, v.cols());
     c.shape("out", out, queryRows, product(c, v.cols() / s.kvHeads(), s.heads()));
+  }
+
+  private static void checkSpans(Check c, AttentionShape s, Tensor spans, long rows) {
+    for (long b = 0; !c.onDevice() && b < s.batch(); b++) {
+      long first = (long) spans.get(0, b);
+      long count = (long) spans.get(1, b);
+      c.that(
+          first >= 0 && count >= s.queries() && count <= s.keys() && first + count <= rows,
+          "%d keys from row %d of %d on, for %s".formatted(count, first, rows, s));
+    }
   }
 
   private static long product(Check c, long a, long b) {
@@ -343,6 +358,18 @@ final class CheckedBackend implements Backend {
       c.input("index", index, 1, y.rows(), I32);
       c.output("y", y, x, index);
       inner.gatherRows(x, index, y);
+    }
+  }
+
+  @Override
+  public void scatterRows(Tensor x, Tensor index, Tensor y) {
+    try (Check c = enter("scatterRows")) {
+      c.input("x", x, DType.values());
+      c.input("y", y, x.dtype());
+      c.shape("y", y, y.rows(), x.cols());
+      c.input("index", index, 1, x.rows(), I32);
+      c.output("y", y, x, index);
+      inner.scatterRows(x, index, y);
     }
   }
 

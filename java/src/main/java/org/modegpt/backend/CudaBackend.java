@@ -29,6 +29,10 @@ final class CudaBackend extends NativeBackend {
   /// Up to this many rows a product is bound by reading the weights, which the kernel does once.
   private static final int FEW_ROWS = 8;
 
+  /// Up to this many rows the kernel's tensor cores, which take weights as they are stored, are
+  /// better than a product of weights that must be converted for it.
+  private static final int SOME_ROWS = 64;
+
   /// Rows that join one float32 sum before it is added to float64 statistics.
   private static final long SUM_ROWS = 16384;
 
@@ -217,7 +221,8 @@ final class CudaBackend extends NativeBackend {
     if (y.elements() == 0) {
       return;
     }
-    if (x.cols() > 0 && x.rows() <= FEW_ROWS && x.dtype() == DType.F32) {
+    boolean few = x.rows() <= FEW_ROWS && x.dtype() == DType.F32;
+    if (x.cols() > 0 && (few || asStored(x, w))) {
       super.linear(x, w, bias, y);
       return;
     }
@@ -231,6 +236,19 @@ final class CudaBackend extends NativeBackend {
     if (bias != null) {
       add(1, bias, y);
     }
+  }
+
+  /// Whether some rows are multiplied by the kernel that reads weights of any type.
+  private boolean asStored(Tensor x, Tensor w) {
+    return x.rows() <= SOME_ROWS
+        && w.dtype() != operandType()
+        && x.cols() % 8 == 0
+        && aligned(x)
+        && (w.dtype().quantised() || aligned(w));
+  }
+
+  private static boolean aligned(Tensor t) {
+    return t.data().address() % 16 == 0 && t.dtype().bytes(t.stride()) % 16 == 0;
   }
 
   /// `t` in the type of operands.

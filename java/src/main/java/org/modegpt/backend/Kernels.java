@@ -18,7 +18,7 @@ import java.util.Map;
 /// these lines to the header.
 final class Kernels {
 
-  static final int ABI_VERSION = 1;
+  static final int ABI_VERSION = 2;
 
   private final SymbolLookup library;
   private final Map<String, FunctionDescriptor> descriptors = new LinkedHashMap<>();
@@ -106,9 +106,9 @@ final class Kernels {
 
   // int32_t mg_attention(mg_context *ctx, const mg_tensor *q, const mg_tensor *k, const mg_tensor
   // *v,
-  //     const mg_attention_params *params, mg_tensor *out);
+  //     const mg_attention_params *params, const mg_tensor *spans, mg_tensor *out);
   final MethodHandle attention =
-      function("mg_attention", ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+      function("mg_attention", ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
 
   // int32_t mg_gated_activation(mg_context *ctx, const mg_tensor *gate, const mg_tensor *up,
   // int32_t act, mg_tensor *y);
@@ -132,6 +132,10 @@ final class Kernels {
   // int32_t mg_gather_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor
   // *y);
   final MethodHandle gatherRows = function("mg_gather_rows", ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+  // int32_t mg_scatter_rows(mg_context *ctx, const mg_tensor *x, const mg_tensor *index, mg_tensor
+  // *y);
+  final MethodHandle scatterRows = function("mg_scatter_rows", ADDRESS, ADDRESS, ADDRESS, ADDRESS);
 
   // int32_t mg_triangle(mg_context *ctx, mg_tensor *x, int32_t mirror);
   final MethodHandle triangle = function("mg_triangle", ADDRESS, ADDRESS, JAVA_INT);

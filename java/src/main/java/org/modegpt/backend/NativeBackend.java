@@ -177,7 +177,8 @@ abstract class NativeBackend implements Backend {
   }
 
   @Override
-  public void attention(Tensor q, Tensor k, Tensor v, AttentionShape shape, Tensor out) {
+  public void attention(
+      Tensor q, Tensor k, Tensor v, AttentionShape shape, @Nullable Tensor spans, Tensor out) {
     parameters.set(JAVA_LONG, 0, shape.batch());
     parameters.set(JAVA_LONG, 8, shape.queries());
     parameters.set(JAVA_LONG, 16, shape.keys());
@@ -191,8 +192,10 @@ abstract class NativeBackend implements Backend {
     MemorySegment a = operand(0, q);
     MemorySegment b = operand(1, k);
     MemorySegment c = operand(2, v);
-    MemorySegment d = operand(3, out);
-    call("attention", () -> (int) kernels.attention.invokeExact(context, a, b, c, parameters, d));
+    MemorySegment s = operand(3, spans);
+    MemorySegment d = operand(4, out);
+    call(
+        "attention", () -> (int) kernels.attention.invokeExact(context, a, b, c, parameters, s, d));
   }
 
   @Override
@@ -240,6 +243,14 @@ abstract class NativeBackend implements Backend {
     MemorySegment b = operand(1, index);
     MemorySegment c = operand(2, y);
     call("gatherRows", () -> (int) kernels.gatherRows.invokeExact(context, a, b, c));
+  }
+
+  @Override
+  public void scatterRows(Tensor x, Tensor index, Tensor y) {
+    MemorySegment a = operand(0, x);
+    MemorySegment b = operand(1, index);
+    MemorySegment c = operand(2, y);
+    call("scatterRows", () -> (int) kernels.scatterRows.invokeExact(context, a, b, c));
   }
 
   @Override

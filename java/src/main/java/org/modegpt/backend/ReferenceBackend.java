@@ -150,17 +150,19 @@ class ReferenceBackend implements Backend {
   }
 
   @Override
-  public void attention(Tensor q, Tensor k, Tensor v, AttentionShape s, Tensor out) {
+  public void attention(
+      Tensor q, Tensor k, Tensor v, AttentionShape s, @Nullable Tensor spans, Tensor out) {
     int dk = Math.toIntExact(q.cols() / s.heads());
     int dv = Math.toIntExact(v.cols() / s.kvHeads());
     double[][] keys = matrix(k);
     double[][] values = matrix(v);
     for (long b = 0; b < s.batch(); b++) {
-      int base = Math.toIntExact(b * s.keyCapacity());
+      int base = Math.toIntExact(spans == null ? b * s.keyCapacity() : (long) spans.get(0, b));
+      long count = spans == null ? s.keys() : (long) spans.get(1, b);
       for (long i = 0; i < s.queries(); i++) {
         double[] query = row(q, b * s.queries() + i);
         double[] result = new double[s.heads() * dv];
-        int last = Math.toIntExact(s.keys() - s.queries() + i);
+        int last = Math.toIntExact(count - s.queries() + i);
         int first = s.window() > 0 ? Math.max(0, last - s.window() + 1) : 0;
         for (int head = 0; head < s.heads(); head++) {
           int kvHead = head / (s.heads() / s.kvHeads());
@@ -292,6 +294,15 @@ class ReferenceBackend implements Backend {
     for (int i = 0; i < from.length; i++) {
       requireIndex("gatherRows", "index", from[i], x.rows());
       y.rows(i, i + 1L).copyFrom(x.rows(from[i], from[i] + 1L));
+    }
+  }
+
+  @Override
+  public void scatterRows(Tensor x, Tensor index, Tensor y) {
+    int[] to = index.toInts();
+    for (int i = 0; i < to.length; i++) {
+      requireIndex("scatterRows", "index", to[i], y.rows());
+      y.rows(to[i], to[i] + 1L).copyFrom(x.rows(i, i + 1L));
     }
   }
 

@@ -26,7 +26,12 @@ import tools.jackson.databind.node.ObjectNode;
     name = "bench",
     description = "Measures prompt processing (pp) and generation (tg) speed of models.",
     mixinStandardHelpOptions = true,
-    footer = {"", "Example:", "  modegpt bench my-model out/my-model-30 -p 512,1024 -n 64"})
+    footer = {
+      "",
+      "Examples:",
+      "  modegpt bench my-model out/my-model-30 -p 512,1024 -n 64",
+      "  modegpt bench my-model -p 128 -n 64 -b 1,8,32 --depth 1024     sequences side by side"
+    })
 final class BenchCommand implements Callable<Integer> {
   @Parameters(
       arity = "0..*",
@@ -53,6 +58,21 @@ final class BenchCommand implements Callable<Integer> {
   private List<Integer> generated;
 
   @Option(
+      names = {"-b", "--batch-size"},
+      paramLabel = "N",
+      split = ",",
+      defaultValue = "1",
+      description = "Sequences at once; speeds are of all together (default: ${DEFAULT-VALUE}).")
+  private List<Integer> batches;
+
+  @Option(
+      names = {"-d", "--depth"},
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "Tokens before the generated ones, not timed (default: ${DEFAULT-VALUE}).")
+  private int depth;
+
+  @Option(
       names = {"-r", "--repetitions"},
       paramLabel = "N",
       defaultValue = "5",
@@ -68,11 +88,18 @@ final class BenchCommand implements Callable<Integer> {
       long bytes,
       long parameters,
       String test,
+      int batch,
       double mean,
       double deviation,
       double best,
       List<Double> samples,
-      double cpuSeconds) {}
+      double cpuSeconds) {
+
+    /// The test with what makes its figures incomparable with others.
+    String setting() {
+      return batch == 1 ? test : test + " b" + batch;
+    }
+  }
 
   @Override
   public Integer call() {
@@ -104,52 +131,86 @@ final class BenchCommand implements Callable<Integer> {
   }
 
   private void measure(Transformer model, Backend backend, List<Row> rows, Run run) {
-    int context =
-        prompts.stream().mapToInt(Integer::intValue).max().orElse(0)
-            + generated.stream().mapToInt(Integer::intValue).max().orElse(0)
-            + 1;
     long bytes =
         model.tensors().names().stream().mapToLong(n -> model.tensors().info(n).bytes()).sum();
-    int vocabulary = model.config().vocabSize();
-    try (Decoder decoder = new Decoder(backend, model, context)) {
-      for (int n : prompts) {
-        int[] ids = new int[n];
-        Arrays.setAll(ids, i -> (i * 7919 + 13) % vocabulary);
-        String test = "pp" + n;
-        Row row = row(model, bytes, test, n, () -> decoder.feed(ids), decoder);
-        rows.add(row);
-        record(run, Metrics.PROMPT_TOKENS_PER_SECOND, row);
+    int context = Math.max(largest(prompts), depth + largest(generated));
+    try (Decoder decoder = new Decoder(backend, model, largest(batches), context)) {
+      for (int batch : batches) {
+        for (int n : prompts) {
+          Row row =
+              row(model, bytes, "pp" + n, batch, n, 0, () -> feed(decoder, batch, n), decoder);
+          rows.add(row);
+          record(run, Metrics.PROMPT_TOKENS_PER_SECOND, row);
+        }
+        if (!generated.isEmpty()) {
+          forget(decoder, 0);
+          feed(decoder, batch, depth);
+        }
+        for (int n : generated) {
+          Runnable generate =
+              () -> {
+                for (int i = 0; i < n; i++) {
+                  feed(decoder, batch, 1);
+                }
+              };
+          String test = "tg" + n + (depth > 0 ? " @ d" + depth : "");
+          Row row = row(model, bytes, test, batch, n, depth, generate, decoder);
+          rows.add(row);
+          record(run, Metrics.TOKENS_PER_SECOND, row);
+        }
       }
-      for (int n : generated) {
-        Runnable generate =
-            () -> {
-              for (int i = 0; i < n; i++) {
-                decoder.feed((i * 7919 + 13) % vocabulary);
-              }
-            };
-        Row row = row(model, bytes, "tg" + n, n, generate, decoder);
-        rows.add(row);
-        record(run, Metrics.TOKENS_PER_SECOND, row);
-      }
+    }
+  }
+
+  private static int largest(List<Integer> numbers) {
+    return numbers.stream().mapToInt(Integer::intValue).max().orElse(0);
+  }
+
+  /// The next `count` tokens of `batch` sequences, up to the greedy choice of what follows.
+  private static void feed(Decoder decoder, int batch, int count) {
+    if (count == 0) {
+      return;
+    }
+    List<Decoder.Tokens> inputs = new ArrayList<>();
+    for (int sequence = 0; sequence < batch; sequence++) {
+      int from = decoder.cache().length(sequence) + sequence;
+      int[] ids = new int[count];
+      Arrays.setAll(ids, i -> ((from + i) * 7919 + 13) % decoder.vocabulary());
+      inputs.add(new Decoder.Tokens(sequence, ids));
+    }
+    decoder.next(inputs);
+  }
+
+  private static void forget(Decoder decoder, int length) {
+    for (int sequence = 0; sequence < decoder.cache().sequences(); sequence++) {
+      decoder.cache().truncate(sequence, Math.min(length, decoder.cache().length(sequence)));
     }
   }
 
   private void record(Run run, String metric, Row row) {
     double error = row.deviation / Math.sqrt(repetitions);
-    run.metric(metric, row.mean, error, "1/s", Map.of("test", row.test));
+    run.metric(metric, row.mean, error, "1/s", Map.of("test", row.setting()));
     // What other work on the machine takes away shows least in the best repetition, and hardly in
     // the processor time.
-    run.metric(Metrics.BEST + metric, row.best, null, "1/s", Map.of("test", row.test));
-    run.metric(Metrics.CPU_SECONDS, row.cpuSeconds, null, "s", Map.of("test", row.test));
+    run.metric(Metrics.BEST + metric, row.best, null, "1/s", Map.of("test", row.setting()));
+    run.metric(Metrics.CPU_SECONDS, row.cpuSeconds, null, "s", Map.of("test", row.setting()));
   }
 
   private Row row(
-      Transformer model, long bytes, String test, int tokens, Runnable work, Decoder decoder) {
+      Transformer model,
+      long bytes,
+      String test,
+      int batch,
+      int tokensEach,
+      int before,
+      Runnable work,
+      Decoder decoder) {
+    long tokens = (long) tokensEach * batch;
     double[] rates = new double[repetitions];
     long cpu = 0;
     for (int i = -1; i < repetitions; i++) {
       cpu = i == 0 ? ResourceSampler.cpuNanos() : cpu;
-      decoder.cache().truncate(0);
+      forget(decoder, before);
       long start = System.nanoTime();
       work.run();
       double rate = tokens / ((System.nanoTime() - start) / 1e9);
@@ -166,6 +227,7 @@ final class BenchCommand implements Callable<Integer> {
         bytes,
         model.parameters(),
         test,
+        batch,
         mean,
         Math.sqrt(variance),
         Arrays.stream(rates).max().orElse(0),
@@ -185,14 +247,18 @@ final class BenchCommand implements Callable<Integer> {
         node.put("backend", device);
         node.put("threads", threads);
         node.put("test", row.test);
+        node.put("batch", row.batch);
         node.put("tokens_per_second", row.mean);
+        node.put("tokens_per_second_each", row.mean / row.batch);
         node.put("stddev", row.deviation);
         node.set("samples", Json.MAPPER.valueToTree(row.samples));
       }
       output.print(root);
       return;
     }
-    Table table = new Table("model", "size", "params", "backend", "threads", "test", "t/s");
+    Table table =
+        new Table(
+            "model", "size", "params", "backend", "threads", "batch", "test", "t/s", "t/s each");
     for (Row row : rows) {
       table.row(
           row.model,
@@ -200,8 +266,10 @@ final class BenchCommand implements Callable<Integer> {
           String.format(Locale.ROOT, "%.2f M", row.parameters / 1e6),
           device,
           threads,
+          row.batch,
           row.test,
-          String.format(Locale.ROOT, "%.2f ± %.2f", row.mean, row.deviation));
+          String.format(Locale.ROOT, "%.2f ± %.2f", row.mean, row.deviation),
+          String.format(Locale.ROOT, "%.2f", row.mean / row.batch));
     }
     output.out().print(table);
     output.out().flush();

@@ -13,8 +13,8 @@ import org.modegpt.tensor.Tensor;
 /// embedding, gate and biases follows from the {@link Design} and the weights. One serial stream,
 /// like the back-end it runs on.
 public final class BlockForward implements AutoCloseable {
-  /// From so many rows on products are bound by arithmetic, not by reading weights.
-  private static final int MANY_ROWS = 64;
+  /// Up to so many rows products are made by the kernel for few rows, which reads F32.
+  private static final int FEW_ROWS = 8;
 
   private final Backend backend;
   private final ModelConfig config;
@@ -57,20 +57,46 @@ public final class BlockForward implements AutoCloseable {
     mlp(w, x, normed(w, Role.MLP_NORM, Buffer.NORM, x), tap);
   }
 
-  /// The next tokens of one sequence whose earlier keys and values are in the cache, in place.
-  void runCached(BlockWeights w, Tensor x, Tensor positions, KvCache cache, int layer) {
-    long from = cache.length();
-    long keys = from + x.rows();
-    AttentionShape shape = shape(w, 1, x.rows(), keys, cache.capacity());
-    Tensor allKeys = cache.keys(layer);
-    Tensor allValues = cache.values(layer);
+  /// The next tokens of sequences whose earlier keys and values are in the cache, in place.
+  void runCached(BlockWeights w, Tensor x, DecodePass pass, KvCache cache, int layer) {
+    Tensor keys = cache.keys(layer);
+    Tensor values = cache.values(layer);
+    boolean together = pass.singles() == 0 && pass.others().size() == 1;
+    long end = together ? pass.others().getFirst().cacheRow() + pass.others().getFirst().end() : 0;
+    // The rows of a single sequence are computed where they belong.
+    Tensor k = together ? keys.rows(end - x.rows(), end) : newKeys(w, x.rows());
+    Tensor v = together ? values.rows(end - x.rows(), end) : newValues(w, x.rows());
     block(
         w,
         x,
-        positions,
-        allKeys.rows(from, keys),
-        allValues.rows(from, keys),
-        (q, out) -> backend.attention(q, allKeys, allValues, shape, out),
+        pass.positions(),
+        k,
+        v,
+        (q, out) -> {
+          if (!together) {
+            backend.scatterRows(k, pass.places(), keys);
+            backend.scatterRows(v, pass.places(), values);
+          }
+          int singles = pass.singles();
+          if (singles > 0) {
+            AttentionShape shape = shape(w, singles, 1, pass.longest(), 0);
+            backend.attention(
+                q.rows(0, singles), keys, values, shape, pass.spans(), out.rows(0, singles));
+          }
+          for (DecodePass.Piece piece : pass.others()) {
+            long from = piece.row();
+            long to = from + piece.tokens();
+            long first = piece.cacheRow();
+            long last = first + cache.capacity();
+            AttentionShape shape = shape(w, 1, piece.tokens(), piece.end(), cache.capacity());
+            backend.attention(
+                q.rows(from, to),
+                keys.rows(first, last),
+                values.rows(first, last),
+                shape,
+                out.rows(from, to));
+          }
+        },
         BlockTap.NONE);
   }
 
@@ -230,7 +256,7 @@ public final class BlockForward implements AutoCloseable {
 
   /// The dtype of what only products read.
   private DType operandType(long rows) {
-    return rows < MANY_ROWS ? DType.F32 : backend.operandType();
+    return rows <= FEW_ROWS ? DType.F32 : backend.operandType();
   }
 
   @Override

@@ -7,49 +7,96 @@ import org.modegpt.backend.Backend;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// Keys and values of the tokens seen so far, per layer; F32, for one sequence. Lives as long as
-/// the arena it was made in.
+/// Keys and values of the tokens seen so far of one or several sequences, per layer; F32. Lives as
+/// long as the arena it was made in.
 public final class KvCache {
+  private final Backend backend;
   private final List<Tensor> keys = new ArrayList<>();
   private final List<Tensor> values = new ArrayList<>();
   private final int capacity;
-  private int length;
+  private final int[] lengths;
 
-  public KvCache(Backend backend, Arena arena, ModelConfig config, int capacity) {
+  /// @param capacity most tokens of each sequence
+  public KvCache(Backend backend, Arena arena, ModelConfig config, int sequences, int capacity) {
+    this.backend = backend;
     this.capacity = capacity;
+    this.lengths = new int[sequences];
+    long rows = Math.multiplyExact(sequences, capacity);
     for (LayerShape shape : config.shapes()) {
-      keys.add(
-          backend.allocate(arena, DType.F32, capacity, (long) config.kvHeads() * shape.qkDim()));
-      values.add(
-          backend.allocate(arena, DType.F32, capacity, (long) config.kvHeads() * shape.voDim()));
+      keys.add(backend.allocate(arena, DType.F32, rows, (long) config.kvHeads() * shape.qkDim()));
+      values.add(backend.allocate(arena, DType.F32, rows, (long) config.kvHeads() * shape.voDim()));
     }
   }
 
+  /// Bytes of the cache for each token.
+  public static long bytesPerToken(ModelConfig config) {
+    return config.shapes().stream()
+        .mapToLong(shape -> 4L * config.kvHeads() * (shape.qkDim() + shape.voDim()))
+        .sum();
+  }
+
+  /// Most tokens of a sequence.
   public int capacity() {
     return capacity;
   }
 
-  /// Tokens held; the next one stands at this position.
-  public int length() {
-    return length;
+  public int sequences() {
+    return lengths.length;
   }
 
-  /// Forgets the tokens from position `newLength` on.
+  /// Tokens held of the first sequence; the next one stands at this position.
+  public int length() {
+    return lengths[0];
+  }
+
+  /// The same of any sequence.
+  public int length(int sequence) {
+    return lengths[sequence];
+  }
+
+  /// Forgets the first sequence's tokens from position `newLength` on.
   public void truncate(int newLength) {
+    truncate(0, newLength);
+  }
+
+  /// The same of any sequence.
+  public void truncate(int sequence, int newLength) {
+    int length = lengths[sequence];
     if (newLength < 0 || newLength > length) {
       throw new IllegalArgumentException("cannot truncate " + length + " tokens to " + newLength);
     }
-    length = newLength;
+    lengths[sequence] = newLength;
   }
 
-  void advance(int tokens) {
-    length = Math.addExact(length, tokens);
+  /// Makes a sequence the first `tokens` tokens of another.
+  void copy(int from, int to, int tokens) {
+    if (tokens > lengths[from]) {
+      throw new IllegalArgumentException("cannot copy " + tokens + " of " + lengths[from]);
+    }
+    for (List<Tensor> part : List.of(keys, values)) {
+      for (Tensor rows : part) {
+        backend.copy(
+            rows.rows(row(from), row(from) + tokens), rows.rows(row(to), row(to) + tokens));
+      }
+    }
+    lengths[to] = tokens;
   }
 
+  void advance(int sequence, int tokens) {
+    lengths[sequence] = Math.addExact(lengths[sequence], tokens);
+  }
+
+  /// The row of a sequence's first token.
+  int row(int sequence) {
+    return sequence * capacity;
+  }
+
+  /// `[sequences * capacity, kvHeads * qkDim]`
   Tensor keys(int layer) {
     return keys.get(layer);
   }
 
+  /// `[sequences * capacity, kvHeads * voDim]`
   Tensor values(int layer) {
     return values.get(layer);
   }

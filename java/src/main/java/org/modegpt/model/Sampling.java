@@ -24,6 +24,11 @@ public record Sampling(
     }
   }
 
+  /// Whether always the most likely token is next.
+  boolean greedy() {
+    return temperature == 0 && repetitionPenalty == 1f;
+  }
+
   SplittableRandom random() {
     return new SplittableRandom(seed);
   }

@@ -20,22 +20,9 @@ public record TokenEmbedding(
   ///
   /// @param places position of each token in its sequence
   public void embed(int[] ids, int[] places, Tensor out) {
+    check(IntStream.of(places).max().orElse(0) + 1);
     try (Arena call = Arena.ofShared()) {
-      backend.embed(table, Residents.ints(backend, call, ids), out);
-      if (scale != 1) {
-        backend.scale(scale, 0, out);
-      }
-      if (positions != null) {
-        int last = IntStream.of(places).max().orElse(0);
-        if (last >= positions.rows()) {
-          throw new UserException(
-              "a sequence of %d tokens is longer than the %d positions that the model knows"
-                  .formatted(last + 1, positions.rows()));
-        }
-        Tensor added = backend.allocate(call, DType.F32, out.rows(), out.cols());
-        backend.embed(positions, Residents.ints(backend, call, places), added);
-        backend.add(1f, added, out);
-      }
+      embed(Residents.ints(backend, call, ids), Residents.ints(backend, call, places), out);
       backend.sync();
     }
   }
@@ -43,5 +30,29 @@ public record TokenEmbedding(
   /// The same for one sequence whose first token stands at position `from`.
   public void embed(int[] ids, int from, Tensor out) {
     embed(ids, IntStream.range(from, from + ids.length).toArray(), out);
+  }
+
+  /// The same with I32 `[1, N]` tensors of the back-end, whose sequences passed {@link #check}.
+  void embed(Tensor ids, Tensor places, Tensor out) {
+    backend.embed(table, ids, out);
+    if (scale != 1) {
+      backend.scale(scale, 0, out);
+    }
+    if (positions != null) {
+      try (Arena call = Arena.ofShared()) {
+        Tensor added = backend.allocate(call, DType.F32, out.rows(), out.cols());
+        backend.embed(positions, places, added);
+        backend.add(1f, added, out);
+      }
+    }
+  }
+
+  /// Refuses a sequence of more tokens than there are learned positions.
+  void check(int tokens) {
+    if (positions != null && tokens > positions.rows()) {
+      throw new UserException(
+          "a sequence of %d tokens is longer than the %d positions that the model knows"
+              .formatted(tokens, positions.rows()));
+    }
   }
 }

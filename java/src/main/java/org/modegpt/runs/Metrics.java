@@ -24,8 +24,8 @@ public final class Metrics {
   /// Share of right answers, 0 to 1; tag `task`.
   public static final String ACCURACY = "accuracy";
 
-  /// Tokens generated per second of one sequence; tag `test` (as in `tg128`) and, where it matters,
-  /// `dtype`.
+  /// Tokens generated per second; tag `test` (as in `tg128`, or `tg128 b8` of 8 sequences together)
+  /// and, where it matters, `dtype`.
   public static final String TOKENS_PER_SECOND = "tokens_per_second";
 
   /// Prompt tokens per second; tag `test` (as in `pp512`).

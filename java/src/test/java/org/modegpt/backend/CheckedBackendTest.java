@@ -13,6 +13,7 @@ import static org.modegpt.tensor.DType.Q4_K;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -162,6 +163,18 @@ class CheckedBackendTest {
             new AttentionShape(Long.MAX_VALUE, 6, 6, Long.MAX_VALUE, 2, 1, 0, 1, 0))) {
       all.add(new Bad(s.toString(), b -> b.attention(q, k, k, s, f(6, 8))));
     }
+    AttentionShape spanned = new AttentionShape(2, 3, 5, 0, 2, 1, 0, 1, 0);
+    int[][] bad = {{0, 1, 2, 5}, {0, 2, 5, 5}, {0, 0, 6, 4}, {-1, 0, 4, 4}};
+    for (int[] s : bad) { // too few keys, past the last row, more than said, before the first
+      Tensor spans = Tensor.ofInts(ARENA, s).reshape(2, 2);
+      all.add(new Bad(Arrays.toString(s), b -> b.attention(q, k, k, spanned, spans, f(6, 8))));
+    }
+    Tensor long3 = Tensor.ofInts(ARENA, 0, 0, 0, 5, 5, 5).reshape(2, 3);
+    all.add(new Bad("spans", b -> b.attention(q, k, k, spanned, long3, f(6, 8))));
+    Tensor index = Tensor.ofInts(ARENA, 0, 6);
+    all.add(new Bad("no such row", b -> b.scatterRows(f(2, 4), index, f(6, 4))));
+    all.add(new Bad("scatter width", b -> b.scatterRows(f(2, 5), index, f(7, 4))));
+    all.add(new Bad("scatter index", b -> b.scatterRows(f(3, 4), index, f(7, 4))));
   }
 
   private static void memory(List<Bad> all) {

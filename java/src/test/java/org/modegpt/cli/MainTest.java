@@ -98,6 +98,12 @@ class MainTest {
     assertThat(run("inspect", out).out()).contains("| layer |");
     assertThat(run("bench", out, "-p", 8, "-n", 2, "-r", 1, "--device", "cpu").out())
         .contains("tg2");
+    Object[] batches = {
+      "bench", out, "-p", 4, "-n", 2, "-b", "1,3", "-d", 5, "-r", 1, "--device", "cpu", "--json"
+    };
+    Result batched = run(batches);
+    assertThat(batched.out())
+        .contains("\"test\": \"tg2 @ d5\"", "\"batch\": 3", "\"tokens_per_second_each\"");
   }
 
   @Test

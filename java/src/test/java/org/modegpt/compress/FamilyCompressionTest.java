@@ -96,11 +96,13 @@ class FamilyCompressionTest {
   private float[] lastLogitsWithCache(Path path) {
     try (Transformer model = Transformer.open(path);
         Backend backend = Backends.open("cpu", 2);
-        Decoder decoder = new Decoder(backend, model, TOKENS)) {
+        Decoder decoder = new Decoder(backend, model, 2, TOKENS)) {
       int[] ids = text.get(5);
       decoder.feed(Arrays.copyOf(ids, TOKENS - 2));
       decoder.feed(ids[TOKENS - 2]);
-      return decoder.feed(ids[TOKENS - 1]);
+      // Beside another sequence.
+      return decoder
+          .feed(List.of(new Decoder.Tokens(1, ids[0]), new Decoder.Tokens(0, ids[TOKENS - 1])))[1];
     }
   }
 

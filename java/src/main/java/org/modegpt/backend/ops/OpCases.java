@@ -173,6 +173,35 @@ public final class OpCases {
         out(F32, s.batch() * s.queries(), s.heads() * dv));
   }
 
+  /// Sequences of 1 to `s.keys()` keys, one query each, in a cache with room for `s.keyCapacity()`
+  /// of each.
+  public static OpCase spannedAttention(AttentionShape s, long dk, long dv) {
+    long capacity = s.keyCapacity();
+    long step = s.batch() > 1 ? (s.keys() - 1) / (s.batch() - 1) : 0;
+    Fill spans =
+        (t, random) ->
+            Fill.each(t, (i, b) -> i == 0 ? (s.batch() - 1 - b) * capacity : s.keys() - b * step);
+    return OpCase.of(
+        "attention",
+        "heads "
+            + s.heads()
+            + "/"
+            + s.kvHeads()
+            + " queries 1/1.."
+            + s.keys()
+            + " batch "
+            + s.batch()
+            + (s.window() > 0 ? " window " + s.window() : "")
+            + (s.softcap() > 0 ? " softcap" : ""),
+        Bound.max(5e-6, "float32 online softmax").onDevice(2e-5),
+        (b, t) -> b.attention(t[0], t[1], t[2], s, t[3], t[4]),
+        in(F32, s.batch(), s.heads() * dk, NORMAL),
+        in(F32, s.batch() * capacity, s.kvHeads() * dk, NORMAL),
+        in(F32, s.batch() * capacity, s.kvHeads() * dv, NORMAL),
+        in(I32, 2, s.batch(), spans),
+        out(F32, s.batch(), s.heads() * dv));
+  }
+
   public static OpCase gatedActivation(Activation f, long n, long d) {
     return OpCase.of(
         "gatedActivation",
@@ -232,6 +261,18 @@ public final class OpCases {
         in(dtype, n, d, NORMAL),
         in(I32, 1, kept, Fill.integers(0, (int) n)),
         out(dtype, kept, d));
+  }
+
+  /// Writes rows 0, 2, 4, ... in falling order; the others stay.
+  public static OpCase scatterRows(DType dtype, long n, long d) {
+    return OpCase.of(
+        "scatterRows",
+        "",
+        Bound.EXACT,
+        (b, t) -> b.scatterRows(t[0], t[1], t[2]),
+        in(dtype, n, d, NORMAL),
+        in(I32, 1, n, (t, random) -> Fill.each(t, (i, j) -> 2 * (n - 1 - j))),
+        inout(dtype, 2 * n, d, NORMAL));
   }
 
   public static OpCase triangle(DType dtype, boolean mirror, long n) {
@@ -463,7 +504,9 @@ public final class OpCases {
     if (!dtype.quantised()) {
       both(cases, copy(dtype, 4, 33));
       both(cases, gatherRows(dtype, 6, 33, 9));
+      both(cases, scatterRows(dtype, 6, 33));
     }
+    cases.add(scatterRows(dtype, 5, 256));
     cases.add(gatherRows(dtype, 5, 256, 7));
   }
 
@@ -486,6 +529,11 @@ public final class OpCases {
     cases.add(
         attention(new AttentionShape(1, 150, 150, 150, 2, 1, 100, 0.2f, 20), 16, 16).padded(7));
     cases.add(attention(new AttentionShape(0, 4, 4, 4, 2, 1, 0, 0.2f, 0), 16, 16));
+    both(cases, spannedAttention(new AttentionShape(7, 1, 61, 64, 6, 3, 0, 0.2f, 0), 32, 24));
+    cases.add(spannedAttention(new AttentionShape(2, 1, 1300, 1300, 2, 1, 0, 0.2f, 0), 64, 64));
+    cases.add(spannedAttention(new AttentionShape(5, 1, 41, 50, 4, 4, 9, 0.2f, 0), 24, 32));
+    cases.add(spannedAttention(new AttentionShape(3, 1, 80, 80, 20, 2, 30, 0.2f, 20), 16, 16));
+    cases.add(spannedAttention(new AttentionShape(0, 1, 8, 8, 2, 1, 0, 0.2f, 0), 16, 16));
     for (DType dtype : List.of(F32, F64)) {
       both(cases, gatherColumns(dtype, 5, 40, 17));
       cases.add(gatherColumns(dtype, 3, 8, 0));

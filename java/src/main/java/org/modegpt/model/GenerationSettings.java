@@ -1,0 +1,13 @@
+package org.modegpt.model;
+
+import java.util.Set;
+
+/// How prompts are continued.
+///
+/// @param maxTokens most new tokens of each
+/// @param endTokens after which a continuation ends; not part of it
+public record GenerationSettings(int maxTokens, Sampling sampling, Set<Integer> endTokens) {
+  public GenerationSettings {
+    endTokens = Set.copyOf(endTokens);
+  }
+}
