@@ -132,7 +132,7 @@ final class BenchCommand implements Callable<Integer> {
 
   private void measure(Transformer model, Backend backend, List<Row> rows, Run run) {
     long bytes =
-        model.tensors().names().stream().mapToLong(n -> model.tensors().info(n).bytes()).sum();
+        model.bytes();
     int context = Math.max(largest(prompts), depth + largest(generated));
     try (Decoder decoder = new Decoder(backend, model, largest(batches), context)) {
       for (int batch : batches) {

@@ -123,6 +123,6 @@ final class InspectCommand implements Callable<Integer> {
   }
 
   private static long bytes(Transformer model) {
-    return model.tensors().names().stream().mapToLong(n -> model.tensors().info(n).bytes()).sum();
+    return model.bytes();
   }
 }

@@ -63,7 +63,7 @@ public record Evaluator(
         }
       }
       long bytes =
-          model.tensors().names().stream().mapToLong(n -> model.tensors().info(n).bytes()).sum();
+          model.bytes();
       return new Subject(
           name,
           path.toString(),

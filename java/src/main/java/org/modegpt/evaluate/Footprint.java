@@ -65,7 +65,7 @@ public record Footprint(
         }
         return new Footprint(
             model.parameters(),
-            model.tensors().names().stream().mapToLong(n -> model.tensors().info(n).bytes()).sum(),
+            model.bytes(),
             load,
             peak.bytes(),
             prompt.length,

@@ -1,58 +1,97 @@
 package org.modegpt.evaluate;
 
 import java.util.Arrays;
+import java.util.List;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.function.Consumer;
+import java.util.function.ObjIntConsumer;
+import java.util.stream.IntStream;
 import org.modegpt.backend.Backend;
+import org.modegpt.model.Continuation;
 import org.modegpt.model.Decoder;
+import org.modegpt.model.GenerationSettings;
+import org.modegpt.model.KvCache;
 import org.modegpt.model.Sampling;
 import org.modegpt.model.Transformer;
 import org.modegpt.tasks.TaskDefinition.Generation;
 import org.modegpt.text.Tokenizer;
 
-/// Greedy continuations of prompts, one after another; what a prompt shares with the one before it
-/// stays in the key/value cache. Holds the model until closed.
+/// Greedy continuations of prompts, several at a time; what a prompt shares with one that is in the
+/// key/value cache is copied from there. Holds the model until closed.
 final class Generator implements AutoCloseable {
+  /// Sequences at once: as many as products of few rows take on a CPU, whose cores are busy then; on
+  /// a device many more cost hardly more time than one.
+  private static final int CPU_SEQUENCES = 8;
+
+  private static final int DEVICE_SEQUENCES = 32;
+
+  /// Of a cache in host memory.
+  private static final long HOST_BYTES = 1L << 30;
+
   private final Decoder decoder;
   private final Tokenizer tokenizer;
-  private final int capacity;
   private final Set<Integer> ends;
-  private int[] previous = {};
 
   /// A continuation up to its stop text, and its number of tokens.
   record Text(String text, int tokens) {}
 
+  /// @param capacity most tokens of a prompt and its continuation
   Generator(Backend backend, Transformer model, int capacity) {
-    this.decoder = new Decoder(backend, model, capacity);
+    this.decoder = new Decoder(backend, model, sequences(backend, model, capacity), capacity);
     this.tokenizer = model.directory().tokenizer();
-    this.capacity = capacity;
     OptionalInt eos = tokenizer.eosId();
     this.ends = eos.isPresent() ? Set.of(eos.getAsInt()) : Set.of();
   }
 
-  int capacity() {
-    return capacity;
+  private static int sequences(Backend backend, Transformer model, int capacity) {
+    long each = Math.max(1, capacity * KvCache.bytesPerToken(model.config()));
+    if (backend.unifiedMemory()) {
+      return Math.clamp(HOST_BYTES / each, 1, CPU_SEQUENCES);
+    }
+    long room = (backend.freeMemory() - model.bytes()) / 2;
+    return Math.clamp(room / each, 1, DEVICE_SEQUENCES);
   }
 
-  Text generate(int[] prompt, Generation settings) {
-    int mismatch = Arrays.mismatch(previous, prompt);
-    int shared = Math.min(mismatch < 0 ? prompt.length : mismatch, prompt.length - 1);
-    decoder.cache().truncate(shared);
-    previous = prompt;
-    String[] text = {""};
-    int[] ids = new int[settings.maxTokens()];
-    int[] count = {0};
+  int capacity() {
+    return decoder.cache().capacity();
+  }
+
+  /// Continues prompts. They share most in the order of {@link org.modegpt.model.Packing#compare}.
+  ///
+  /// @param sink is given each text and the place of its prompt, as they end
+  void generate(List<int[]> prompts, Generation settings, ObjIntConsumer<Text> sink) {
     decoder.generate(
-        Arrays.copyOfRange(prompt, shared, prompt.length),
-        settings.maxTokens(),
-        Sampling.GREEDY,
-        ends,
-        id -> {
-          ids[count[0]++] = id;
-          text[0] = tokenizer.decode(Arrays.copyOf(ids, count[0]));
-          return settings.until().stream().noneMatch(text[0]::contains);
-        });
-    return new Text(cut(text[0], settings), count[0]);
+        IntStream.range(0, prompts.size())
+            .mapToObj(i -> continuation(prompts.get(i), settings, text -> sink.accept(text, i)))
+            .iterator(),
+        new GenerationSettings(settings.maxTokens(), Sampling.GREEDY, ends));
+  }
+
+  private Continuation continuation(
+      int[] prompt, Generation settings, Consumer<Text> sink) {
+    return new Continuation() {
+      private final int[] ids = new int[settings.maxTokens()];
+      private int count;
+      private String text = "";
+
+      @Override
+      public int[] prompt() {
+        return prompt;
+      }
+
+      @Override
+      public boolean token(int id) {
+        ids[count++] = id;
+        text = tokenizer.decode(Arrays.copyOf(ids, count));
+        return settings.until().stream().noneMatch(text::contains);
+      }
+
+      @Override
+      public void end() {
+        sink.accept(new Text(cut(text, settings), count));
+      }
+    };
   }
 
   private static String cut(String text, Generation settings) {

@@ -270,21 +270,25 @@ final class ModelRun implements AutoCloseable {
             .mapToInt(a -> a.requests.getFirst().sequence().tokens().length)
             .max()
             .orElse(0);
-    for (int i = 0; i < open.size(); i++) {
-      progress.update(task.name(), i, open.size(), "item");
-      Asked one = open.get(i);
-      Generator.Text text =
-          generator(longest + task.generation().maxTokens())
-              .generate(one.requests.getFirst().sequence().tokens(), task.generation());
-      one.text = text.text();
-      one.tokens = text.tokens();
-      ObjectNode value = Json.MAPPER.createObjectNode();
-      value.put("text", one.text);
-      value.put("tokens", one.tokens);
-      cache.put(AnswerKey.of(one.requests.getFirst(), task.generation()), value);
-      cache.flush();
+    progress.update(task.name(), 0, open.size(), "item");
+    if (!open.isEmpty()) {
+      int[] done = {0};
+      generator(longest + task.generation().maxTokens())
+          .generate(
+              open.stream().map(a -> a.requests.getFirst().sequence().tokens()).toList(),
+              task.generation(),
+              (text, index) -> {
+                Asked one = open.get(index);
+                one.text = text.text();
+                one.tokens = text.tokens();
+                ObjectNode value = Json.MAPPER.createObjectNode();
+                value.put("text", one.text);
+                value.put("tokens", one.tokens);
+                cache.put(AnswerKey.of(one.requests.getFirst(), task.generation()), value);
+                cache.flush();
+                progress.update(task.name(), ++done[0], open.size(), "item");
+              });
     }
-    progress.update(task.name(), open.size(), open.size(), "item");
     return known;
   }
 

@@ -88,6 +88,11 @@ public final class Transformer implements AutoCloseable {
     return source.names().stream().mapToLong(n -> source.info(n).elements()).sum();
   }
 
+  /// Stored size of all tensors.
+  public long bytes() {
+    return source.names().stream().mapToLong(n -> source.info(n).bytes()).sum();
+  }
+
   /// Loads one block; it lives as long as `arena`.
   ///
   /// @throws UserException when a weight is NaN or infinite
