@@ -1,10 +1,12 @@
 package org.modegpt;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.Set;
 import java.util.function.Consumer;
+import java.util.function.ObjIntConsumer;
 import org.modegpt.backend.Backend;
 import org.modegpt.backend.Backends;
 import org.modegpt.calibrate.CalibrationData;
@@ -17,9 +19,12 @@ import org.modegpt.compress.RankPlan;
 import org.modegpt.compress.Recipe;
 import org.modegpt.evaluate.Perplexity;
 import org.modegpt.io.CheckpointWriter;
+import org.modegpt.model.Continuation;
 import org.modegpt.model.DecodeObserver;
 import org.modegpt.model.Decoder;
+import org.modegpt.model.GenerationSettings;
 import org.modegpt.model.Sampling;
+import org.modegpt.model.TextContinuation;
 import org.modegpt.model.Transformer;
 import org.modegpt.text.StreamDecoder;
 import org.modegpt.text.TextDataset;
@@ -170,6 +175,40 @@ public final class Modegpt implements AutoCloseable {
     }
     both.accept(text.finish());
     return whole.toString();
+  }
+
+  /// Continues several prompts, many at a time, which costs far less time each than one by one.
+  ///
+  /// @param sink is given each new text and the place of its prompt, as it ends
+  /// @return the new texts in the order of the prompts
+  public List<String> generate(
+      List<String> prompts, int maxTokens, Sampling sampling, ObjIntConsumer<String> sink) {
+    Tokenizer tokenizer = model.directory().tokenizer();
+    String[] texts = new String[prompts.size()];
+    List<Continuation> continuations = new ArrayList<>();
+    for (String prompt : prompts) {
+      int place = continuations.size();
+      continuations.add(
+          new TextContinuation(
+              tokenizer,
+              tokenizer.encode(prompt, true),
+              text -> {
+                texts[place] = text.text();
+                sink.accept(text.text(), place);
+              }));
+    }
+    int longest = continuations.stream().mapToInt(c -> c.prompt().length).max().orElse(0);
+    int context = Math.min(model.config().contextLength(), longest + maxTokens);
+    try (Backend backend = backend()) {
+      int sequences =
+          Math.min(Decoder.sequencesAtOnce(backend, model, context), Math.max(1, texts.length));
+      try (Decoder decoder = new Decoder(backend, model, sequences, context)) {
+        decoder.generate(
+            continuations.iterator(),
+            new GenerationSettings(maxTokens, sampling, Set.copyOf(tokenizer.endIds())));
+      }
+    }
+    return List.of(texts);
   }
 
   @Override

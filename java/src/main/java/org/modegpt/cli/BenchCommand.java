@@ -131,8 +131,7 @@ final class BenchCommand implements Callable<Integer> {
   }
 
   private void measure(Transformer model, Backend backend, List<Row> rows, Run run) {
-    long bytes =
-        model.bytes();
+    long bytes = model.bytes();
     int context = Math.max(largest(prompts), depth + largest(generated));
     try (Decoder decoder = new Decoder(backend, model, largest(batches), context)) {
       for (int batch : batches) {

@@ -4,12 +4,14 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
@@ -17,6 +19,7 @@ import org.modegpt.chat.Chat;
 import org.modegpt.chat.Message;
 import org.modegpt.io.Json;
 import org.modegpt.model.Decoder;
+import org.modegpt.model.GenerationSettings;
 import org.modegpt.model.Sampling;
 import org.modegpt.model.Transformer;
 import org.modegpt.runs.Metrics;
@@ -40,7 +43,8 @@ import tools.jackson.databind.node.ObjectNode;
       "  modegpt generate my-model --prompt \"The moon is\" --max-tokens 64",
       "  modegpt generate my-model --prompt \"Once\" --temperature 0",
       "  modegpt generate my-chat-model --chat --system \"Be brief.\" --prompt \"Why is the sky blue?\"",
-      "  modegpt generate my-chat-model --chat              a conversation, one line at a time"
+      "  modegpt generate my-chat-model --chat              a conversation, one line at a time",
+      "  modegpt generate my-model --prompt-file prompts.jsonl -n 64 > texts.jsonl"
     })
 final class GenerateCommand implements Callable<Integer> {
   /// Most tokens of a conversation where no option says; a cache for more would be large.
@@ -53,6 +57,20 @@ final class GenerateCommand implements Callable<Integer> {
       paramLabel = "TEXT",
       description = "Text to continue; with --chat the user's message.")
   private @Nullable String prompt;
+
+  @Option(
+      names = "--prompt-file",
+      paramLabel = "FILE",
+      description =
+          "Continue many prompts, several at a time: each line of the file, or the field 'prompt' of each line of a .jsonl file. Prints a JSON line for each.")
+  private @Nullable Path promptFile;
+
+  @Option(
+      names = {"-b", "--batch-size"},
+      paramLabel = "N",
+      description =
+          "With --prompt-file: this many prompts at once (default: as many as are fast and fit).")
+  private int batchSize;
 
   @Option(
       names = "--chat",
@@ -125,8 +143,17 @@ final class GenerateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    if (prompt == null && !chat) {
-      throw new ParameterException(output.command(), "--prompt is missing (or --chat)");
+    if (prompt == null && promptFile == null && !chat) {
+      throw new ParameterException(
+          output.command(), "--prompt is missing (or --prompt-file, or --chat)");
+    }
+    if (prompt != null && promptFile != null) {
+      throw new ParameterException(
+          output.command(), "--prompt and --prompt-file exclude each other");
+    }
+    if (batchSize < 0 || (batchSize > 0 && promptFile == null)) {
+      throw new ParameterException(
+          output.command(), "--batch-size is a positive number and needs --prompt-file");
     }
     if (system != null && !chat) {
       throw new ParameterException(output.command(), "--system needs --chat");
@@ -144,18 +171,15 @@ final class GenerateCommand implements Callable<Integer> {
         Backend backend = engine.open()) {
       run.model(ModelUse.SUBJECT, model.directory().path(), model.parameters());
       Tokenizer tokenizer = model.directory().tokenizer();
-      if (chat) {
+      if (promptFile != null) {
+        generateAll(model, backend, PromptFile.read(promptFile), sampling);
+      } else if (chat) {
         Chat template = Chat.of(model.directory());
-        List<Message> messages = new ArrayList<>();
-        if (system != null) {
-          messages.add(new Message("system", system));
-        }
         if (prompt == null) {
-          converse(model, backend, template, messages, sampling);
+          converse(model, backend, template, messages(), sampling);
           return 0;
         }
-        messages.add(new Message("user", prompt));
-        generate(model, backend, template.encode(messages), template.endIds(), sampling);
+        generate(model, backend, template.encode(messages(prompt)), template.endIds(), sampling);
       } else {
         Set<Integer> ends = Set.copyOf(tokenizer.endIds());
         generate(model, backend, tokenizer.encode(prompt, true), ends, sampling);
@@ -166,16 +190,56 @@ final class GenerateCommand implements Callable<Integer> {
 
   private void generate(
       Transformer model, Backend backend, int[] ids, Set<Integer> ends, Sampling sampling) {
-    int context =
-        contextSize != null
-            ? contextSize
-            : Math.min(model.config().contextLength(), ids.length + maxTokens);
     long start = System.nanoTime();
-    try (Decoder decoder = new Decoder(backend, model, context)) {
+    try (Decoder decoder = new Decoder(backend, model, context(model, ids.length))) {
       double loadSeconds = (System.nanoTime() - start) / 1e9;
       StreamDecoder text = model.directory().tokenizer().streamDecoder();
       run(decoder, ids, sampling, ignoreEos ? Set.of() : ends, text, loadSeconds);
     }
+  }
+
+  private void generateAll(Transformer model, Backend backend, PromptFile file, Sampling sampling) {
+    Tokenizer tokenizer = model.directory().tokenizer();
+    Set<Integer> ends = Set.copyOf(tokenizer.endIds());
+    Function<String, int[]> encode = text -> tokenizer.encode(text, true);
+    if (chat) {
+      Chat template = Chat.of(model.directory());
+      ends = template.endIds();
+      encode = text -> template.encode(messages(text));
+    }
+    PromptBatch batch = new PromptBatch(output, model, file, encode);
+    double rate =
+        batch.run(
+            model,
+            backend,
+            batchSize,
+            context(model, batch.longest()),
+            new GenerationSettings(maxTokens, sampling, ignoreEos ? Set.of() : ends));
+    Run run = output.run();
+    if (run != null) {
+      run.metric("prompt_tokens", (double) batch.promptTokens());
+      run.metric("new_tokens", (double) batch.newTokens());
+      run.metric(Metrics.TOKENS_PER_SECOND, rate, null, "1/s", Map.of("test", "prompt-file"));
+    }
+  }
+
+  /// The beginning of a conversation, to be added to.
+  private List<Message> messages(String... ofUser) {
+    List<Message> messages = new ArrayList<>();
+    if (system != null) {
+      messages.add(new Message("system", system));
+    }
+    for (String text : ofUser) {
+      messages.add(new Message("user", text));
+    }
+    return messages;
+  }
+
+  /// Most tokens of a prompt of this length with its continuation.
+  private int context(Transformer model, int promptTokens) {
+    return contextSize != null
+        ? contextSize
+        : Math.min(model.config().contextLength(), promptTokens + maxTokens);
   }
 
   private void converse(

@@ -62,8 +62,7 @@ public record Evaluator(
           told.accept(name, result);
         }
       }
-      long bytes =
-          model.bytes();
+      long bytes = model.bytes();
       return new Subject(
           name,
           path.toString(),

@@ -11,7 +11,6 @@ import org.modegpt.backend.Backend;
 import org.modegpt.model.Continuation;
 import org.modegpt.model.Decoder;
 import org.modegpt.model.GenerationSettings;
-import org.modegpt.model.KvCache;
 import org.modegpt.model.Sampling;
 import org.modegpt.model.Transformer;
 import org.modegpt.tasks.TaskDefinition.Generation;
@@ -20,15 +19,6 @@ import org.modegpt.text.Tokenizer;
 /// Greedy continuations of prompts, several at a time; what a prompt shares with one that is in the
 /// key/value cache is copied from there. Holds the model until closed.
 final class Generator implements AutoCloseable {
-  /// Sequences at once: as many as products of few rows take on a CPU, whose cores are busy then; on
-  /// a device many more cost hardly more time than one.
-  private static final int CPU_SEQUENCES = 8;
-
-  private static final int DEVICE_SEQUENCES = 32;
-
-  /// Of a cache in host memory.
-  private static final long HOST_BYTES = 1L << 30;
-
   private final Decoder decoder;
   private final Tokenizer tokenizer;
   private final Set<Integer> ends;
@@ -38,19 +28,11 @@ final class Generator implements AutoCloseable {
 
   /// @param capacity most tokens of a prompt and its continuation
   Generator(Backend backend, Transformer model, int capacity) {
-    this.decoder = new Decoder(backend, model, sequences(backend, model, capacity), capacity);
+    int sequences = Decoder.sequencesAtOnce(backend, model, capacity);
+    this.decoder = new Decoder(backend, model, sequences, capacity);
     this.tokenizer = model.directory().tokenizer();
     OptionalInt eos = tokenizer.eosId();
     this.ends = eos.isPresent() ? Set.of(eos.getAsInt()) : Set.of();
-  }
-
-  private static int sequences(Backend backend, Transformer model, int capacity) {
-    long each = Math.max(1, capacity * KvCache.bytesPerToken(model.config()));
-    if (backend.unifiedMemory()) {
-      return Math.clamp(HOST_BYTES / each, 1, CPU_SEQUENCES);
-    }
-    long room = (backend.freeMemory() - model.bytes()) / 2;
-    return Math.clamp(room / each, 1, DEVICE_SEQUENCES);
   }
 
   int capacity() {
@@ -68,8 +50,7 @@ final class Generator implements AutoCloseable {
         new GenerationSettings(settings.maxTokens(), Sampling.GREEDY, ends));
   }
 
-  private Continuation continuation(
-      int[] prompt, Generation settings, Consumer<Text> sink) {
+  private Continuation continuation(int[] prompt, Generation settings, Consumer<Text> sink) {
     return new Continuation() {
       private final int[] ids = new int[settings.maxTokens()];
       private int count;

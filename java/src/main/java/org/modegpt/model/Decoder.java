@@ -20,6 +20,15 @@ import org.modegpt.tensor.Tensor;
 /// Weights stay in their stored type and are read once for all sequences of a step. One serial
 /// stream; owns its memory until closed.
 public final class Decoder implements AutoCloseable {
+  /// Sequences at once: as many as products of few rows take on a CPU, whose cores are busy then;
+  /// on a device many more cost hardly more time than one.
+  private static final int HOST_SEQUENCES = 8;
+
+  private static final int DEVICE_SEQUENCES = 32;
+
+  /// Of a cache in host memory.
+  private static final long HOST_CACHE_BYTES = 1L << 30;
+
   private final Backend backend;
   private final ModelConfig config;
   private final Arena arena = Arena.ofShared();
@@ -51,6 +60,16 @@ public final class Decoder implements AutoCloseable {
     this.head = new LanguageHead(backend, model, Residence.STORED);
     this.forward = new BlockForward(backend, config);
     this.cache = new KvCache(backend, arena, config, sequences, capacity);
+  }
+
+  /// How many sequences of at most `capacity` tokens are fast at once and fit into memory.
+  public static int sequencesAtOnce(Backend backend, Transformer model, int capacity) {
+    long each = Math.max(1, capacity * KvCache.bytesPerToken(model.config()));
+    if (backend.unifiedMemory()) {
+      return Math.clamp(HOST_CACHE_BYTES / each, 1, HOST_SEQUENCES);
+    }
+    long room = (backend.freeMemory() - model.bytes()) / 2;
+    return Math.clamp(room / each, 1, DEVICE_SEQUENCES);
   }
 
   public KvCache cache() {

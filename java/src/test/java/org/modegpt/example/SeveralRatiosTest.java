@@ -40,6 +40,16 @@ class SeveralRatiosTest {
       StringBuilder streamed = new StringBuilder();
       String generated = small.generate("The river", 8, Sampling.GREEDY, streamed::append);
       assertThat(generated).isNotBlank().isEqualTo(streamed.toString());
+      String[] told = new String[3];
+      assertThat(
+              small.generate(
+                  List.of("A house", "The river", "In 1990 , the"),
+                  8,
+                  Sampling.GREEDY,
+                  (part, place) -> told[place] = part))
+          .containsExactly(told)
+          .element(1)
+          .isEqualTo(generated);
     }
   }
 }
