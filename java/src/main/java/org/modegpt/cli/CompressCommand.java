@@ -10,17 +10,13 @@ import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
-import org.modegpt.calibrate.CalibrationData;
-import org.modegpt.calibrate.Calibrator;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.compress.AllocationRule;
 import org.modegpt.compress.CompressionText;
 import org.modegpt.compress.Compressor;
-import org.modegpt.compress.CurveFile;
 import org.modegpt.compress.RankPlan;
 import org.modegpt.compress.Recipe;
 import org.modegpt.export.OutputFormat;
-import org.modegpt.io.Json;
 import org.modegpt.model.Architecture;
 import org.modegpt.model.Transformer;
 import org.modegpt.tensor.DType;
@@ -30,7 +26,6 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
-import tools.jackson.databind.node.ObjectNode;
 
 @Command(
     name = "compress",
@@ -186,12 +181,14 @@ final class CompressCommand implements Callable<Integer> {
       for (double ratio : asked) {
         outputs.requireFree(folder(model, base.withRatio(ratio), asked.size() > 1));
       }
-      Comparison comparison = new Comparison(model, backend, evaluation, output);
+      CompressionTable comparison = new CompressionTable(model, backend, evaluation, output);
       Path file;
       try (Statistics statistics =
           statisticsFile != null
               ? Statistics.open(statisticsFile)
-              : output.told("calibration", () -> calibrated(model, backend, first))) {
+              : output.told(
+                  "calibration",
+                  () -> OwnStatistics.gather(calibration, model, backend, first, output))) {
         file = statistics.path();
         Compressor compressor = new Compressor(model, backend);
         CompressionText text = calibration.text(model, base);
@@ -237,7 +234,7 @@ final class CompressCommand implements Callable<Integer> {
         }
       }
       if (statisticsFile == null) {
-        delete(file);
+        OwnStatistics.delete(file);
       }
       comparison.print(asked.size() > 1 ? first.resolveSibling("tradeoff.svg") : null);
       if (!noEvaluation && (statisticsFile == null || calibration.given())) {
@@ -276,7 +273,7 @@ final class CompressCommand implements Callable<Integer> {
       Recipe base,
       CompressionText text,
       CompressOutputs outputs,
-      Comparison comparison,
+      CompressionTable comparison,
       Path out) {
     return quality.largest(
         model.directory().path(),
@@ -368,36 +365,6 @@ final class CompressCommand implements Callable<Integer> {
     return several ? folder.resolve(name) : folder;
   }
 
-  /// Statistics for this run, from a run that was stopped or new; on the device if they fit.
-  private Statistics calibrated(Transformer model, Backend backend, Path out) {
-    CalibrationData data = calibration.data(model, output);
-    Path file = out.resolveSibling(out.getFileName() + ".statistics");
-    if (Files.exists(file)) {
-      if (matches(file, model, data)) {
-        output.say("using the statistics of a run that was stopped, " + file);
-        return Statistics.open(file);
-      }
-      delete(file);
-    }
-    output.say(
-        "calibrating %s on %d x %d tokens of %s"
-            .formatted(model.directory().name(), data.count(), data.tokens(), data.source()));
-    Calibrator calibrator = new Calibrator(model, backend);
-    Statistics resident = calibrator.resident(data, file, output.progress());
-    if (resident != null) {
-      return resident;
-    }
-    calibrator.run(data, file, output.progress());
-    return Statistics.open(file);
-  }
-
-  private static boolean matches(Path file, Transformer model, CalibrationData data) {
-    Map<String, String> wanted = Calibrator.metadata(model, data);
-    try (Statistics statistics = Statistics.open(file)) {
-      return statistics.metadata().entrySet().containsAll(wanted.entrySet());
-    }
-  }
-
   private void dryRun(Transformer model, Backend backend, Recipe recipe) {
     Compressor compressor = new Compressor(model, backend);
     RankPlan plan;
@@ -415,41 +382,7 @@ final class CompressCommand implements Callable<Integer> {
     plan =
         CompressOutputs.plan(
             writing.format(folder, OutputFormat.COMPACT), compressor, recipe, plan);
-    long before = model.config().matrixParameters();
-    long after = plan.parameters(compressor.sizes());
-    if (output.json) {
-      ObjectNode node = Json.MAPPER.createObjectNode();
-      node.put("ratio", plan.ratio(compressor.sizes()));
-      node.put("matrix_parameters_before", before);
-      node.put("matrix_parameters_after", after);
-      node.put("parameters_before", model.parameters());
-      node.put("parameters_after", model.parameters() - before + after);
-      node.set("layers", Json.MAPPER.readTree(plan.toJson()).get("layers"));
-      output.print(node);
-      return;
-    }
-    Table table = new Table("layer", "qk", "vo", "mlp", "parameters", "kept %");
-    for (RankPlan.Row row : plan.table(compressor.sizes())) {
-      table.row(
-          row.layer(),
-          row.qkRank(),
-          row.voRank(),
-          row.mlpWidth(),
-          row.parameters(),
-          "%.1f".formatted(100 * row.kept()));
-    }
-    output.out().print(table);
-    output
-        .out()
-        .printf(
-            Locale.ROOT,
-            "block matrices %,d -> %,d (%.2f %% removed), model %,d -> %,d parameters%n",
-            before,
-            after,
-            100 * plan.ratio(compressor.sizes()),
-            model.parameters(),
-            model.parameters() - before + after);
-    output.out().flush();
+    PlanTable.print(plan, compressor.sizes(), model, output);
   }
 
   private ParameterException usage(String message) {
@@ -461,16 +394,6 @@ final class CompressCommand implements Callable<Integer> {
       return Files.readString(file);
     } catch (IOException e) {
       throw new UserException("cannot read " + file + ": " + e.getMessage(), e);
-    }
-  }
-
-  /// Removes statistics that only this run needed.
-  private static void delete(Path file) {
-    try {
-      Files.deleteIfExists(file);
-      Files.deleteIfExists(CurveFile.beside(file));
-    } catch (IOException e) {
-      throw new UserException("cannot remove " + file + ": " + e.getMessage(), e);
     }
   }
 }

@@ -119,7 +119,7 @@ final class QualityOptions {
       Path original,
       Backend backend,
       BiConsumer<Double, Path> make,
-      Comparison comparison,
+      CompressionTable comparison,
       OutputOptions output,
       Path out) {
     Tasks measured = retained == null ? null : new Tasks(original, backend, output);

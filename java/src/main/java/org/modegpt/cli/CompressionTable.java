@@ -26,7 +26,7 @@ import tools.jackson.databind.node.ObjectNode;
 
 /// The table at the end of a compression: size, perplexity and speed of the original and of what
 /// was made from it.
-final class Comparison {
+final class CompressionTable {
   private record Row(
       String name,
       long parameters,
@@ -44,7 +44,7 @@ final class Comparison {
   private final List<Made> made = new ArrayList<>();
   private @Nullable Perplexity measured;
 
-  Comparison(
+  CompressionTable(
       Transformer original, Backend backend, EvaluationOptions evaluation, OutputOptions output) {
     this.original = original;
     this.backend = backend;
