@@ -3,8 +3,6 @@ package org.modegpt.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -26,27 +24,17 @@ class EvalCommandTest {
   @TempDir private static Path shared;
   @TempDir private Path folder;
 
-  private record Result(int code, String out, String err) {}
-
   @BeforeAll
   static void demonstrationFiles() {
     System.setProperty("modegpt.demo", TestData.demo("").toString());
   }
 
-  private static Result run(Object... args) {
-    StringWriter out = new StringWriter();
-    StringWriter err = new StringWriter();
-    String[] words = Stream.of(args).map(Object::toString).toArray(String[]::new);
-    int code = Main.run(new PrintWriter(out), new PrintWriter(err), words);
-    return new Result(code, out.toString(), err.toString());
-  }
-
-  private Result eval(Path model, String tasks, Object... more) {
+  private CommandRun eval(Path model, String tasks, Object... more) {
     List<Object> args = new ArrayList<>(List.of("eval", model, "--tasks", tasks));
     args.addAll(List.of("--data", TestData.tasks(""), "--device", "cpu", "-t", 2));
     args.addAll(List.of("--cache", folder.resolve("cache"), "--no-record", "--no-progress"));
     args.addAll(List.of(more));
-    return run(args.toArray());
+    return CommandRun.of(args.toArray());
   }
 
   private Path tiny(String name) {
@@ -62,8 +50,8 @@ class EvalCommandTest {
   void gatePassesOneModelAndFailsAnother() throws IOException {
     Path model = TestData.demo("wiki-16m");
     Path halved = shared.resolve("halved");
-    Result made =
-        run(
+    CommandRun made =
+        CommandRun.of(
             "compress",
             model,
             "-o",
@@ -102,11 +90,11 @@ class EvalCommandTest {
     Object[] options = {
       "--baseline", model, "--limit", 8, "--gate", gates, "-o", folder.resolve("r"), "-s"
     };
-    Result passed = eval(model, tasks, options);
+    CommandRun passed = eval(model, tasks, options);
     assertThat(passed.code()).as(passed.err() + passed.out()).isZero();
     assertThat(passed.out()).contains("no difference shown", "holds").doesNotContain("FAILS");
 
-    Result failed = eval(halved, tasks, options);
+    CommandRun failed = eval(halved, tasks, options);
     assertThat(failed.code()).as(failed.err() + failed.out()).isEqualTo(Main.GATE);
     assertThat(failed.err()).contains("gate failed: wikitext2 token_perplexity: max_increase 0.1");
     assertThat(failed.out()).contains("worse", "FAILS");
@@ -121,7 +109,7 @@ class EvalCommandTest {
     assertThat(Files.readAllLines(folder.resolve("r/samples_arc_easy.jsonl"))).hasSize(8);
 
     // A stored run stands in for the baseline: the same model has not become worse.
-    Result again =
+    CommandRun again =
         eval(
             halved,
             "wikitext2,arc_easy",
@@ -148,10 +136,10 @@ class EvalCommandTest {
     assertThat(lines).hasSize(24);
     // What a kill in the middle of a write leaves.
     Files.writeString(cache, String.join("\n", lines.subList(0, 10)) + "\n{\"ll\":-3.1,\"gre");
-    Result again = eval(model, "arc_easy", "--limit", 6, "--json");
+    CommandRun again = eval(model, "arc_easy", "--limit", 6, "--json");
     assertThat(again.err()).contains("10 of 24 answers known");
     assertThat(Files.readAllLines(cache).stream().filter(l -> l.endsWith("}"))).hasSize(24);
-    Result whole = eval(model, "arc_easy", "--limit", 6, "--json", "--no-cache");
+    CommandRun whole = eval(model, "arc_easy", "--limit", 6, "--json", "--no-cache");
     assertThat(json(again.out()).path("results")).isEqualTo(json(whole.out()).path("results"));
   }
 
@@ -172,7 +160,7 @@ class EvalCommandTest {
             generation_kwargs: {max_gen_toks: 5}
             metrics: [exact_match, numeric_match, repetition, length, empty]
             """);
-    Result result = eval(TestData.demo("wiki-16m"), task.toString(), "--json");
+    CommandRun result = eval(TestData.demo("wiki-16m"), task.toString(), "--json");
     assertThat(result.code()).as(result.err()).isZero();
     assertThat(json(result.out()).path("results").path("t").path("length,none").asDouble())
         .isBetween(1.0, 5.0);
@@ -186,7 +174,7 @@ class EvalCommandTest {
         Files.writeString(
             folder.resolve("bad.yaml"),
             "task: bad\ndata: bad.jsonl\ndoc_to_text: q\ndoc_to_choice: c\ndoc_to_target: g\n");
-    Result result = eval(tiny("tiny"), bad + ",openbookqa,arc_easy", "--limit", 3);
+    CommandRun result = eval(tiny("tiny"), bad + ",openbookqa,arc_easy", "--limit", 3);
     assertThat(result.code()).isEqualTo(Main.FAILED);
     assertThat(result.err())
         .contains("modegpt: task bad: bad.jsonl:1: choice 1 is empty")
@@ -197,11 +185,11 @@ class EvalCommandTest {
   @Test
   void contextsThatAreTooLong() throws IOException {
     Path model = tiny("tiny");
-    Result cut = eval(model, "mmlu", "--limit", 2);
+    CommandRun cut = eval(model, "mmlu", "--limit", 2);
     assertThat(cut.code()).as(cut.err()).isZero();
     assertThat(cut.err())
         .contains("warning: mmlu: 2 of 2 items were longer than the model's context");
-    Result refused = eval(model, "mmlu", "--limit", 2, "--too-long", "fail");
+    CommandRun refused = eval(model, "mmlu", "--limit", 2, "--too-long", "fail");
     assertThat(refused.code()).isEqualTo(Main.FAILED);
     assertThat(refused.err()).contains("mmlu.jsonl:1 has", "model's context of 64");
     Files.writeString(
@@ -218,7 +206,7 @@ class EvalCommandTest {
   void logitsThatAreNotFinite() {
     TinyModel broken = new TinyModel();
     broken.poison("model.norm.weight", 3e38);
-    Result result = eval(broken.write(folder.resolve("broken")), "arc_easy", "--limit", 3);
+    CommandRun result = eval(broken.write(folder.resolve("broken")), "arc_easy", "--limit", 3);
     assertThat(result.code()).isEqualTo(Main.FAILED);
     assertThat(result.err())
         .contains("task arc_easy", "non-finite logits on 3 of 3 items", "damaged");
@@ -231,10 +219,11 @@ class EvalCommandTest {
     assertThat(eval(model, "arc_easy", "--limit", 0).code()).isEqualTo(Main.USAGE);
     assertThat(eval(model, "").code()).isEqualTo(Main.USAGE);
     // What the end of a run needs is looked at before its beginning.
-    Result nowhere = eval(model, "arc_easy", "--limit", 1, "-o", model.resolve("config.json/out"));
+    CommandRun nowhere =
+        eval(model, "arc_easy", "--limit", 1, "-o", model.resolve("config.json/out"));
     assertThat(nowhere.code()).isEqualTo(Main.FAILED);
     assertThat(nowhere.err()).contains("cannot write").doesNotContain("items in");
-    Result alone = eval(model, "arc_easy", "--limit", 1, "--baseline", folder.resolve("none"));
+    CommandRun alone = eval(model, "arc_easy", "--limit", 1, "--baseline", folder.resolve("none"));
     assertThat(alone.err()).contains("there is no model at").doesNotContain("items in");
     assertThat(eval(model, "arc_easy", "--report", "r.pdf").code()).isEqualTo(Main.USAGE);
     Path gates = folder.resolve("g.yaml");
@@ -250,28 +239,29 @@ class EvalCommandTest {
           {"gates:\n  - {task: arc_easy, min: high}", "want a number"}
         }) {
       Files.writeString(gates, wrong[0]);
-      Result result = eval(model, "arc_easy", "--gate", gates);
+      CommandRun result = eval(model, "arc_easy", "--gate", gates);
       assertThat(result.code()).isEqualTo(Main.FAILED);
       assertThat(result.err()).contains(wrong[1]);
       assertThat(result.err().strip().lines()).hasSize(1);
     }
     Files.writeString(
         gates, "gates:\n  - {task: piqa, min: 0.1}\n  - {task: arc_easy, max_drop: 0.1}\n");
-    Result missing = eval(model, "arc_easy", "--limit", 2, "--gate", gates);
+    CommandRun missing = eval(model, "arc_easy", "--limit", 2, "--gate", gates);
     assertThat(missing.code()).isEqualTo(Main.GATE);
     assertThat(missing.err()).contains("the task was not evaluated", "there is no baseline");
   }
 
   @Test
   void tasksCommand() throws IOException {
-    assertThat(run("tasks", "ls").out())
+    assertThat(CommandRun.of("tasks", "ls").out())
         .contains("| hellaswag", "gsm8k.jsonl (not here)", "metrics: acc");
-    assertThat(run("tasks", "show", "arc_easy", "--data", TestData.tasks("")).out())
+    assertThat(CommandRun.of("tasks", "show", "arc_easy", "--data", TestData.tasks("")).out())
         .contains("doc_to_text:", "Question: ", "  * \" ");
-    assertThat(run("tasks", "validate", "standard", "--data", TestData.tasks("")).code()).isZero();
+    assertThat(CommandRun.of("tasks", "validate", "standard", "--data", TestData.tasks("")).code())
+        .isZero();
     Files.writeString(folder.resolve("a.yaml"), "task: a\ndoc_to_text: '{{x'\n");
     Files.writeString(folder.resolve("b.yaml"), "task: b\n  c: d\n");
-    Result wrong = run("tasks", "validate", folder);
+    CommandRun wrong = CommandRun.of("tasks", "validate", folder);
     assertThat(wrong.code()).isEqualTo(Main.FAILED);
     assertThat(wrong.err()).contains("a.yaml:2: the template is wrong", "b.yaml:2: not valid YAML");
   }

@@ -3,9 +3,7 @@ package org.modegpt.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
-import java.io.PrintWriter;
 import java.io.RandomAccessFile;
-import java.io.StringWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -30,8 +28,6 @@ class MainTest {
   private Path model;
   private Path text;
 
-  private record Result(int code, String out, String err) {}
-
   @BeforeAll
   static void demonstrationFiles() {
     System.setProperty("modegpt.demo", TestData.demo("").toString());
@@ -45,15 +41,7 @@ class MainTest {
         text, "The quick brown fox jumps over the lazy dog and runs away.\n".repeat(60));
   }
 
-  private static Result run(Object... args) {
-    StringWriter out = new StringWriter();
-    StringWriter err = new StringWriter();
-    String[] words = Stream.of(args).map(Object::toString).toArray(String[]::new);
-    int code = Main.run(new PrintWriter(out), new PrintWriter(err), words);
-    return new Result(code, out.toString(), err.toString());
-  }
-
-  private Result compress(Path path, Object... more) {
+  private CommandRun compress(Path path, Object... more) {
     List<Object> args =
         new ArrayList<>(
             List.of(
@@ -68,11 +56,11 @@ class MainTest {
     args.addAll(
         List.of("--max-seq-length", 32, "--device", "cpu", "-t", 2, "-q", "-f", text, "-c", 32));
     args.addAll(List.of(more));
-    return run(args.toArray());
+    return CommandRun.of(args.toArray());
   }
 
   /// Fails in the stated way with one line that names the trouble, and leaves nothing behind.
-  private void assertRefused(Result result, int code, String... words) throws IOException {
+  private void assertRefused(CommandRun result, int code, String... words) throws IOException {
     assertThat(result.code()).as(result.err()).isEqualTo(code);
     String[] lines = result.err().strip().split("\n");
     assertThat(lines).as(result.err()).hasSizeLessThanOrEqualTo(code == Main.USAGE ? 2 : 1);
@@ -84,24 +72,26 @@ class MainTest {
 
   @Test
   void compressReloadEvaluateGenerate() {
-    Result made = compress(model, "--ratio", "0.3", "--json");
+    CommandRun made = compress(model, "--ratio", "0.3", "--json");
     assertThat(made.code()).as(made.err()).isZero();
     ObjectNode json = Json.object(made.out().getBytes(StandardCharsets.UTF_8), "output");
     assertThat(json.path("models").get(1).path("ratio").asDouble()).isBetween(0.29, 0.31);
     Path out = folder.resolve("out");
-    Result perplexity = run("perplexity", out, "-f", text, "-c", 32, "--device", "cpu", "-q");
+    CommandRun perplexity =
+        CommandRun.of("perplexity", out, "-f", text, "-c", 32, "--device", "cpu", "-q");
     assertThat(perplexity.code()).as(perplexity.err()).isZero();
     assertThat(perplexity.out()).contains("Final estimate: PPL = ", "bits per byte", "no BOS");
-    Result generated = run("generate", out, "-p", "The fox", "-n", 5, "--json", "--device", "cpu");
+    CommandRun generated =
+        CommandRun.of("generate", out, "-p", "The fox", "-n", 5, "--json", "--device", "cpu");
     assertThat(generated.code()).as(generated.err()).isZero();
-    assertThat(run("inspect", out, "--json").out()).contains("\"compressed\": true");
-    assertThat(run("inspect", out).out()).contains("| layer |");
-    assertThat(run("bench", out, "-p", 8, "-n", 2, "-r", 1, "--device", "cpu").out())
+    assertThat(CommandRun.of("inspect", out, "--json").out()).contains("\"compressed\": true");
+    assertThat(CommandRun.of("inspect", out).out()).contains("| layer |");
+    assertThat(CommandRun.of("bench", out, "-p", 8, "-n", 2, "-r", 1, "--device", "cpu").out())
         .contains("tg2");
     Object[] batches = {
       "bench", out, "-p", 4, "-n", 2, "-b", "1,3", "-d", 5, "-r", 1, "--device", "cpu", "--json"
     };
-    Result batched = run(batches);
+    CommandRun batched = CommandRun.of(batches);
     assertThat(batched.out())
         .contains("\"test\": \"tg2 @ d5\"", "\"batch\": 3", "\"tokens_per_second_each\"");
   }
@@ -112,22 +102,23 @@ class MainTest {
     Object[] ask = {
       "compress", qwen3, "--dry-run", "--recipe", "paper", "--json", "--device", "cpu"
     };
-    Result dense = run(Stream.concat(Stream.of(ask), Stream.of("--format", "dense")).toArray());
+    CommandRun dense =
+        CommandRun.of(Stream.concat(Stream.of(ask), Stream.of("--format", "dense")).toArray());
     assertThat(dense.code()).as(dense.err()).isZero();
     assertThat(dense.err()).contains("queries and keys stay whole");
-    Result compact = run(ask);
+    CommandRun compact = CommandRun.of(ask);
     assertThat(compact.err()).doesNotContain("stay whole");
     assertThat(ranks(dense)).allMatch(qk -> qk == 16);
     assertThat(ranks(compact)).anyMatch(qk -> qk < 16);
-    Result tooMuch =
-        run(
+    CommandRun tooMuch =
+        CommandRun.of(
             Stream.concat(Stream.of(ask), Stream.of("--format", "gguf", "--ratio", "0.95"))
                 .toArray());
     assertThat(tooMuch.code()).isEqualTo(Main.FAILED);
     assertThat(tooMuch.err()).contains("with queries and keys whole at most");
   }
 
-  private static List<Integer> ranks(Result dryRun) {
+  private static List<Integer> ranks(CommandRun dryRun) {
     List<Integer> ranks = new ArrayList<>();
     Json.object(dryRun.out().getBytes(StandardCharsets.UTF_8), "output")
         .path("layers")
@@ -139,8 +130,8 @@ class MainTest {
   @Test
   void statisticsServeSeveralRatios() {
     Path statistics = folder.resolve("statistics");
-    Result calibrated =
-        run(
+    CommandRun calibrated =
+        CommandRun.of(
             "calibrate",
             model,
             "-o",
@@ -157,7 +148,7 @@ class MainTest {
             "--show-statistics");
     assertThat(calibrated.code()).as(calibrated.err()).isZero();
     assertThat(calibrated.out()).contains("block influence");
-    Result made =
+    CommandRun made =
         compress(
             model,
             "--statistics",
@@ -170,8 +161,8 @@ class MainTest {
     assertThat(made.code()).as(made.err()).isZero();
     assertThat(folder.resolve("out/tiny-20/model.safetensors")).exists();
     assertThat(folder.resolve("out/tiny-40/model.safetensors")).exists();
-    Result plan =
-        run(
+    CommandRun plan =
+        CommandRun.of(
             "compress",
             model,
             "--statistics",
@@ -188,8 +179,9 @@ class MainTest {
   @Test
   void convertChangesTheType() {
     Path converted = folder.resolve("converted");
-    assertThat(run("convert", model, "-o", converted, "--dtype", "bf16", "-q").code()).isZero();
-    assertThat(run("inspect", converted, "--tensors").out()).contains("BF16");
+    assertThat(CommandRun.of("convert", model, "-o", converted, "--dtype", "bf16", "-q").code())
+        .isZero();
+    assertThat(CommandRun.of("inspect", converted, "--tensors").out()).contains("BF16");
   }
 
   @ParameterizedTest
@@ -209,21 +201,21 @@ class MainTest {
         "advise"
       })
   void everyCommandHelps(String command) {
-    Result help = run(command, "--help");
+    CommandRun help = CommandRun.of(command, "--help");
     assertThat(help.code()).isZero();
     assertThat(help.out()).contains("Usage: modegpt " + command);
   }
 
   @Test
   void usage() throws IOException {
-    assertRefused(run("compres"), Main.USAGE, "compres");
+    assertRefused(CommandRun.of("compres"), Main.USAGE, "compres");
     assertRefused(compress(model, "--ratio", "0.99"), Main.USAGE, "--ratio", "0.95");
     assertRefused(compress(model, "--ratio", "-0.1"), Main.USAGE, "--ratio");
     assertRefused(compress(model, "--ratio", "x"), Main.USAGE, "-ratio", "x");
     assertRefused(compress(model, "--multiple-of", "0"), Main.USAGE, "--multiple-of");
     assertRefused(
         compress(model, "--ratio", "0.2", "--target-params", "5"), Main.USAGE, "--target-params");
-    assertThat(run("--version").out()).startsWith("modegpt ");
+    assertThat(CommandRun.of("--version").out()).startsWith("modegpt ");
   }
 
   @Test
@@ -306,11 +298,11 @@ class MainTest {
   @Test
   void placesThatCannotBeWritten() throws IOException {
     Path taken = Files.createDirectories(folder.resolve("taken"));
-    Result refused = run("compress", model, "-o", taken, "--calibration", text, "-q");
+    CommandRun refused = CommandRun.of("compress", model, "-o", taken, "--calibration", text, "-q");
     assertThat(refused.code()).isEqualTo(Main.FAILED);
     assertThat(refused.err()).contains("exists already");
     assertThat(taken).isEmptyDirectory();
-    Result nowhere = run("convert", model, "-o", "/proc/no/such/place", "-q");
+    CommandRun nowhere = CommandRun.of("convert", model, "-o", "/proc/no/such/place", "-q");
     assertThat(nowhere.code()).isEqualTo(Main.FAILED);
     assertThat(nowhere.err().strip().lines()).hasSize(1);
   }
@@ -321,7 +313,7 @@ class MainTest {
     other.poison("model.layers.0.mlp.down_proj.weight", 9);
     Path statistics = folder.resolve("statistics");
     assertThat(
-            run(
+            CommandRun.of(
                     "calibrate",
                     other.write(folder.resolve("other")),
                     "-o",

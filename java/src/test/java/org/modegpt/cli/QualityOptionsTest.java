@@ -3,8 +3,6 @@ package org.modegpt.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
-import java.io.PrintWriter;
-import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -20,34 +18,25 @@ import org.modegpt.TinyModel;
 class QualityOptionsTest {
   @TempDir private Path folder;
 
-  private record Result(int code, String out, String err) {}
-
   @BeforeAll
   static void demonstrationFiles() {
     System.setProperty("modegpt.demo", TestData.demo("").toString());
   }
 
-  private Result compress(Object... more) {
-    StringWriter out = new StringWriter();
-    StringWriter err = new StringWriter();
+  private CommandRun compress(Object... more) {
     List<Object> args = new ArrayList<>(List.of("compress", folder.resolve("tiny")));
     args.addAll(List.of("--recipe", "paper", "--allocation", "uniform"));
     args.addAll(List.of("--num-calibration-samples", 4, "--max-seq-length", 32));
     args.addAll(List.of("--device", "cpu", "-t", 1, "--no-record", "--no-progress"));
     args.addAll(List.of("--data", TestData.tasks(""), "-c", 32, "--chunks", 4));
     args.addAll(List.of(more));
-    int code =
-        Main.run(
-            new PrintWriter(out),
-            new PrintWriter(err),
-            args.stream().map(Object::toString).toArray(String[]::new));
-    return new Result(code, out.toString(), err.toString());
+    return CommandRun.of(args.toArray());
   }
 
   @Test
   void findsTheSmallestModelThatKeepsAccuracyAndPerplexity() throws IOException {
     new TinyModel().write(folder.resolve("tiny"));
-    Result made =
+    CommandRun made =
         compress(
             "--min-accuracy-retained",
             "60%",
@@ -81,7 +70,7 @@ class QualityOptionsTest {
           {"leave out --ratio", "--max-perplexity-increase", "10%", "--ratio", "0.2"},
         }) {
       Object[] arguments = Stream.of(wrong).skip(1).toArray();
-      Result refused = compress(arguments);
+      CommandRun refused = compress(arguments);
       assertThat(refused.code()).as(wrong[0]).isEqualTo(2);
       assertThat(refused.err()).contains(wrong[0]);
     }

@@ -20,11 +20,9 @@ import org.modegpt.calibrate.Calibrator;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.io.CheckpointWriter;
 import org.modegpt.io.Json;
-import org.modegpt.model.LanguageHead;
 import org.modegpt.model.LayerShape;
-import org.modegpt.model.StreamingPass;
+import org.modegpt.model.ModelLogits;
 import org.modegpt.model.Transformer;
-import org.modegpt.model.Transformer.Residence;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -76,16 +74,7 @@ class CompressorTest {
   }
 
   private float[] logits(Path path) {
-    try (Transformer model = Transformer.open(path);
-        Backend backend = Backends.open("cpu", 2);
-        StreamingPass pass = new StreamingPass(backend, model, 1, ids.length);
-        LanguageHead head = new LanguageHead(backend, model, Residence.F32)) {
-      pass.embed(List.of(ids));
-      for (int layer = 0; layer < model.config().layers(); layer++) {
-        pass.block(layer, StreamingPass.LayerTap.NONE);
-      }
-      return head.logits(pass.stream()).toFloats();
-    }
+    return ModelLogits.of(path, ids);
   }
 
   @Test

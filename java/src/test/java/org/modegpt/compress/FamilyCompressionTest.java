@@ -25,7 +25,7 @@ import org.modegpt.io.CheckpointWriter;
 import org.modegpt.model.BlockTap;
 import org.modegpt.model.BlockWeights;
 import org.modegpt.model.Decoder;
-import org.modegpt.model.LanguageHead;
+import org.modegpt.model.ModelLogits;
 import org.modegpt.model.StreamingPass;
 import org.modegpt.model.Transformer;
 import org.modegpt.model.Transformer.Residence;
@@ -81,16 +81,7 @@ class FamilyCompressionTest {
   }
 
   private float[] logits(Path path) {
-    try (Transformer model = Transformer.open(path);
-        Backend backend = Backends.open("cpu", 2);
-        StreamingPass pass = new StreamingPass(backend, model, 1, TOKENS);
-        LanguageHead head = new LanguageHead(backend, model, Residence.F32)) {
-      pass.embed(text.subList(5, 6));
-      for (int layer = 0; layer < model.config().layers(); layer++) {
-        pass.block(layer, StreamingPass.LayerTap.NONE);
-      }
-      return head.logits(pass.stream()).toFloats();
-    }
+    return ModelLogits.of(path, text.get(5));
   }
 
   private float[] lastLogitsWithCache(Path path) {

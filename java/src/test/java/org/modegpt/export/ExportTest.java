@@ -32,11 +32,9 @@ import org.modegpt.compress.Recipe;
 import org.modegpt.io.CheckpointWriter;
 import org.modegpt.io.ModelDirectory;
 import org.modegpt.io.TensorSource;
-import org.modegpt.model.LanguageHead;
 import org.modegpt.model.ModelConfig;
-import org.modegpt.model.StreamingPass;
+import org.modegpt.model.ModelLogits;
 import org.modegpt.model.Transformer;
-import org.modegpt.model.Transformer.Residence;
 import org.modegpt.tensor.DType;
 import tools.jackson.databind.JsonNode;
 
@@ -261,26 +259,13 @@ class ExportTest {
   }
 
   private float[] logits(Path path) {
-    return logits(path, ids);
-  }
-
-  private static float[] logits(Path path, int... ids) {
-    try (Transformer model = Transformer.open(path);
-        Backend backend = Backends.open("cpu", 2);
-        StreamingPass pass = new StreamingPass(backend, model, 1, ids.length);
-        LanguageHead head = new LanguageHead(backend, model, Residence.F32)) {
-      pass.embed(List.of(ids));
-      for (int layer = 0; layer < model.config().layers(); layer++) {
-        pass.block(layer, StreamingPass.LayerTap.NONE);
-      }
-      return head.logits(pass.stream()).toFloats();
-    }
+    return ModelLogits.of(path, ids);
   }
 
   /// The same on a text that is as long as the output allows.
   private void assertSame(Path out, Path source, double tolerance) {
     int[] text = Arrays.copyOf(ids, Math.min(ids.length, config(out).contextLength()));
-    assertClose(logits(out, text), logits(source, text), tolerance);
+    assertClose(ModelLogits.of(out, text), ModelLogits.of(source, text), tolerance);
   }
 
   private static void assertClose(float[] a, float[] b, double tolerance) {
