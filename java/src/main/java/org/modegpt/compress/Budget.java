@@ -9,11 +9,11 @@ import org.jspecify.annotations.Nullable;
 /// Turns real-valued shares into integer ranks that meet a parameter count.
 ///
 /// Every rank starts at the allowed value nearest to its share. Then single steps, each taken where
-/// rounding so far favours it most, bring the total towards the target while they get nearer to it;
-/// they end within half of the finest step (one MLP unit when ranks need not be multiples of
-/// anything). Where steps are coarse, exchanges of one step down against one step up follow. What
-/// cannot be reached (tiny models, coarse multiples, ranks at their minimum) is not hidden: the
-/// plan states its own total.
+/// it costs least distance from the shares, bring the total towards the target while they get
+/// nearer to it; they end within half of the finest step (one MLP unit when ranks need not be
+/// multiples of anything). Where steps are coarse, exchanges of one step down against one step up
+/// follow. What cannot be reached (tiny models, coarse multiples, ranks at their minimum) is not
+/// hidden: the plan states its own total.
 public final class Budget {
   private Budget() {}
 
@@ -130,10 +130,12 @@ public final class Budget {
       return (next(up) - rank) * cost;
     }
 
-    /// How far the step goes towards the ideal, as a share of the full rank; negative when it
-    /// leaves it.
+    /// What the step takes off the squared distance from the ideal, in shares of the full rank, per
+    /// parameter; negative when it leads away. Fine steps, of MLP units, so go before coarse ones.
     double favour(boolean up) {
-      return (up ? ideal - rank : rank - ideal) / full;
+      double before = (rank - ideal) / full;
+      double after = (next(up) - ideal) / full;
+      return (before * before - after * after) / Math.abs(change(up));
     }
 
     long take(boolean up) {
