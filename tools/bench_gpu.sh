@@ -12,5 +12,5 @@ for recipe in paper default; do
   "$here/modegpt" compress "$folder/7b" --device cuda --recipe "$recipe" --ratio 0.3 --multiple-of 16 --calibration "$text" \
     --output "$folder/7b-30-$recipe" --overwrite --no-eval --no-progress -v
 done
-"$here/modegpt" bench "$folder/7b" "$folder/7b-30-paper" --device cuda -p 512 -n 64 -r 3
+"$here/modegpt" bench "$folder/7b" "$folder/7b-30-paper" --device cuda -p 1024 -n 32 -r 2 -b 1,32
 "$here/modegpt" devices

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a random LLaMA-shaped Hugging Face checkpoint of a given size, for measurements of memory and speed at scale.
 
-    python3 tools/make_random_model.py OUTPUT --tokenizer ../shared/models/wiki-16m [--layers 16 --hidden 2048 --mlp 8192
+    python3 tools/make_random_model.py OUTPUT --tokenizer java/demo/wiki-16m [--layers 16 --hidden 2048 --mlp 8192
             --heads 32 --kv-heads 8 --head-dim 64 --vocab 32000 --shard-bytes 500000000 --seed 0 --untied]
 
 The defaults give 1.04 billion parameters (2.1 GB): block matrices 973 million, embedding 66 million, tied. Weights are bfloat16, normal

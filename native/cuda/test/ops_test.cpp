@@ -57,8 +57,13 @@ uint32_t float_to_bits(float f) {
   memcpy(&b, &f, 4);
   return b;
 }
-uint16_t to_bf16(double x) { // exact for what the tests store: values are rounded to float32 first by assignment
-  const uint32_t b = float_to_bits((float)x);
+uint16_t to_bf16(double x) { // rounded once: what float32 cannot hold stays as an odd last bit
+  uint32_t b = float_to_bits((float)x);
+  const double f = bits_to_float(b);
+  if (std::isfinite(f) && f != x) {
+    if (fabs(f) > fabs(x)) b--;
+    b |= 1;
+  }
   return (uint16_t)((b + 0x7fff + (b >> 16 & 1)) >> 16);
 }
 double from_bf16(uint16_t h) {
@@ -458,7 +463,6 @@ void test_formats() {
             for (int64_t j = 0; j < cols; j++) {
               const double v = x.get(i, j);
               z.set(i, j, v);
-              // to_bf16 goes through float32, which rounds twice; such ties are too rare in these inputs to be met
             }
           }
           OK(mg_cast(ctx, x, y));
@@ -533,7 +537,7 @@ void test_formats() {
               for (int64_t c = 0; c < cols; c++) sum += x.get(i, c) * value(j, c);
               return sum;
             },
-            1e-6);
+            n > 8 ? 2e-6 : 1e-6); // on tensor cores operands are sums of two bfloat16
       }
     }
     int64_t count = -1;
@@ -576,7 +580,7 @@ void test_linear() {
           OK(mg_linear(ctx, x, w, b, y));
           judge(
               precision == MG_FAST ? "linear of some rows, fast" : "linear of some rows", text({dtype, rows, in, out}), y,
-              [&](int64_t i, int64_t j) { return product(x, i, j); }, precision == MG_FAST ? 5e-3 : 1e-6);
+              [&](int64_t i, int64_t j) { return product(x, i, j); }, precision == MG_FAST ? 5e-3 : 2e-6);
         }
         Mat y(rows, out);
         y.poison();
@@ -680,7 +684,8 @@ void test_statistics() {
         OK(mg_gram(ctx, x, c));
         judge(
             "gram", text({rows, n, l.gap}), c,
-            [&](int64_t i, int64_t j) { return c0.get(i, j) + (j <= i ? product(x, i, x, j) : 0); }, 5e-7);
+            [&](int64_t i, int64_t j) { return c0.get(i, j) + (j <= i ? product(x, i, x, j) : 0); },
+            1e-6); // a single product may cancel against what was there
         OK(mg_cross_gram(ctx, x, y, d));
         judge(
             "cross_gram", text({rows, n, l.gap}), d, [&](int64_t i, int64_t j) { return d0.get(i, j) + product(x, i, y, j); },
