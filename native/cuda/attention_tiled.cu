@@ -2,6 +2,7 @@
 // Keys and values are first packed to bfloat16, padded to the kernel's head size, so that any head size and alignment runs and
 // the walk moves half the bytes. With SPLIT every operand is a sum of two bfloat16 (high and low part) and a product is three.
 #include "attention.cuh"
+#include "mma.cuh"
 
 #include <cfloat>
 
@@ -73,18 +74,6 @@ __device__ inline void matrices_transposed(unsigned (&r)[4], const bf16 *p) {
                : "r"(shared_address(p)));
 }
 
-// c [16, 8] += a [16, 16] b [16, 8]
-__device__ inline void multiply(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-__device__ inline unsigned pair(float x, float y) {
-  const __nv_bfloat162 both = __floats2bfloat162_rn(x, y);
-  return *reinterpret_cast<const unsigned *>(&both);
-}
 // 2^x; -infinity gives 0. Two units in the last place, which is all that the product with the values can use.
 __device__ inline float power_of_2(float x) {
   float y;
@@ -166,10 +155,10 @@ template <int D, int WARPS, int MT, int KEYS, bool SPLIT> __global__ void __laun
       if (PIECES % (ROUND * THREADS) != 0 && piece >= PIECES) break;
 #pragma unroll
       for (int j = 0; j < 4; j++) v[i][j] *= q_scale;
-      *reinterpret_cast<uint2 *>(q_tile + r * P + c) = {pair(v[i][0], v[i][1]), pair(v[i][2], v[i][3])};
+      *reinterpret_cast<uint2 *>(q_tile + r * P + c) = {bf16_pair(v[i][0], v[i][1]), bf16_pair(v[i][2], v[i][3])};
       if (SPLIT) {
-        *reinterpret_cast<uint2 *>(q_tile + (S::QUERIES + r) * P + c) = {pair(rest(v[i][0]), rest(v[i][1])),
-                                                                         pair(rest(v[i][2]), rest(v[i][3]))};
+        *reinterpret_cast<uint2 *>(q_tile + (S::QUERIES + r) * P + c) = {bf16_pair(rest(v[i][0]), rest(v[i][1])),
+                                                                         bf16_pair(rest(v[i][2]), rest(v[i][3]))};
       }
     }
   }
@@ -205,8 +194,8 @@ template <int D, int WARPS, int MT, int KEYS, bool SPLIT> __global__ void __laun
           for (int m = 0; m < MT; m++) {
 #pragma unroll
             for (int q_part = 0; q_part < PARTS - part; q_part++) { // low times low is below the rounding
-              multiply(s[m][n / 8], q[q_part][m], k[0], k[1]);
-              multiply(s[m][n / 8 + 1], q[q_part][m], k[2], k[3]);
+              multiply_bf16(s[m][n / 8], q[q_part][m], k[0], k[1]);
+              multiply_bf16(s[m][n / 8 + 1], q[q_part][m], k[2], k[3]);
             }
           }
         }
@@ -296,8 +285,8 @@ template <int D, int WARPS, int MT, int KEYS, bool SPLIT> __global__ void __laun
 #pragma unroll
         for (int i = 0; i < 4; i++) {
           const float x = s[m][k / 8 + i / 2][i % 2 * 2], y = s[m][k / 8 + i / 2][i % 2 * 2 + 1];
-          p[0][m][i] = pair(x, y);
-          if (SPLIT) p[PARTS - 1][m][i] = pair(rest(x), rest(y));
+          p[0][m][i] = bf16_pair(x, y);
+          if (SPLIT) p[PARTS - 1][m][i] = bf16_pair(rest(x), rest(y));
         }
       }
 #pragma unroll
@@ -310,8 +299,8 @@ template <int D, int WARPS, int MT, int KEYS, bool SPLIT> __global__ void __laun
           for (int m = 0; m < MT; m++) {
 #pragma unroll
             for (int p_part = 0; p_part < PARTS - part; p_part++) {
-              multiply(out[m][n / 8], p[p_part][m], v[0], v[1]);
-              multiply(out[m][n / 8 + 1], p[p_part][m], v[2], v[3]);
+              multiply_bf16(out[m][n / 8], p[p_part][m], v[0], v[1]);
+              multiply_bf16(out[m][n / 8 + 1], p[p_part][m], v[2], v[3]);
             }
           }
         }
@@ -337,7 +326,7 @@ template <int D, int WARPS, int MT, int KEYS, bool SPLIT> __global__ void __laun
         if (a.out_bf16) {
           bf16 *target = static_cast<bf16 *>(a.out) + at + c;
           if (t.wide && c + 1 < a.dv) {
-            *reinterpret_cast<unsigned *>(target) = pair(x, y);
+            *reinterpret_cast<unsigned *>(target) = bf16_pair(x, y);
           } else {
             if (c < a.dv) target[0] = __float2bfloat16_rn(x);
             if (c + 1 < a.dv) target[1] = __float2bfloat16_rn(y);

@@ -136,8 +136,8 @@ int32_t mg_brain_surgeon(mg_context *ctx, const mg_tensor *p, const mg_tensor *k
     const int64_t n = p->rows;
     if (n > INT32_MAX) fail(MG_EINVAL, "%lld units are too many", (long long)n);
     const int64_t blocks = ceil_div(n, THREADS);
-    double *work = static_cast<double *>(
-        scratch(ctx, (int64_t)sizeof(double) * (2 * n + 2 + blocks) + (int64_t)sizeof(int) * (blocks + 1)));
+    double *work =
+        static_cast<double *>(scratch(ctx, (int64_t)sizeof(double) * (2 * n + 2 + blocks) + (int64_t)sizeof(int) * (blocks + 1)));
     int *ints = reinterpret_cast<int *>(work + 2 * n + 2 + blocks);
     const Surgery a{pointer<double>(p),
                     pointer<double>(k),

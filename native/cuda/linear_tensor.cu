@@ -3,6 +3,7 @@
 // A product m16n8k16 takes 16 rows of w and 8 of x. Which of the 16 columns is which does not matter as long as both sides agree,
 // so a lane takes its pieces as 8 consecutive columns: 16 bytes for two products, straight from memory.
 #include "linear.cuh"
+#include "mma.cuh"
 
 namespace {
 
@@ -19,26 +20,14 @@ struct TensorArgs {
   float *partial; // [shares, ROWS, out]; null with one share
 };
 
-__device__ inline uint32_t packed(float low, float high) {
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<const uint32_t *>(&pair);
-}
-
 // Takes the next bfloat16 part of n numbers off them.
 template <int N> __device__ inline void take_part(float (&v)[N], uint32_t (&part)[N / 2]) {
 #pragma unroll
   for (int i = 0; i < N; i += 2) {
-    part[i / 2] = packed(v[i], v[i + 1]);
+    part[i / 2] = bf16_pair(v[i], v[i + 1]);
     v[i] -= __uint_as_float(part[i / 2] << 16);
     v[i + 1] -= __uint_as_float(part[i / 2] & 0xFFFF0000u);
   }
-}
-
-__device__ inline void multiply(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
 // 8 columns of a row of w as W_PARTS bfloat16 parts.
@@ -126,8 +115,8 @@ __global__ void __launch_bounds__(THREADS) tensor_kernel(TensorArgs t) {
 #pragma unroll
           for (int m = 0; m < 2; m++) {
             const uint32_t (&upper)[4] = now[2 * m].part[q], (&lower)[4] = now[2 * m + 1].part[q];
-            multiply(sum[m][n], upper[0], lower[0], upper[1], lower[1], b.x, b.y);
-            multiply(sum[m][n], upper[2], lower[2], upper[3], lower[3], b.z, b.w);
+            multiply_bf16(sum[m][n], {upper[0], lower[0], upper[1], lower[1]}, b.x, b.y);
+            multiply_bf16(sum[m][n], {upper[2], lower[2], upper[3], lower[3]}, b.z, b.w);
           }
         }
       }

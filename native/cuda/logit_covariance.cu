@@ -1,7 +1,7 @@
 // How the rotary pairs share in the attention logits (mg_logit_covariance). The features of the keys of one query, centred and
 // times the roots of their weights, are rows of a matrix whose Gram matrix is wanted: formed on tensor cores in TF32, a tile of
 // keys at a time. With SPLIT every operand is a sum of two TF32 numbers and a product is three, which is near float32.
-#include "common.cuh"
+#include "mma.cuh"
 
 namespace {
 
@@ -11,7 +11,7 @@ constexpr int KEYS = 32;        // keys per round trip through shared memory
 constexpr int PITCH = SIDE + 8; // the four keys of a fragment lie in different banks
 constexpr int WARPS = 8;        // each forms 64 x 32 of the tile
 constexpr int THREADS = WARPS * 32;
-constexpr float LEAST = 1e-7f;  // smaller weights are left out
+constexpr float LEAST = 1e-7f; // smaller weights are left out
 
 struct LogitArgs {
   const float *q, *k;
@@ -22,19 +22,6 @@ struct LogitArgs {
   int group, shares;
   float scale;
 };
-
-__device__ inline unsigned tf32(float x) {
-  unsigned r;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(x));
-  return r;
-}
-
-// c [16, 8] += a [16, 8] b [8, 8]
-__device__ inline void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
 
 // N elements of the tile, as high and low part.
 template <bool SPLIT, int N> struct Fragment {
@@ -63,7 +50,8 @@ template <int COLUMNS> struct Softmax {
 };
 
 // The logits of keys below n into w; returns the softmax over those of this warp. COLUMNS * 32 >= h.
-template <int COLUMNS> __device__ Softmax<COLUMNS> logits(const LogitArgs &a, const float *q, const float *keys, int64_t n, float *w) {
+template <int COLUMNS>
+__device__ Softmax<COLUMNS> logits(const LogitArgs &a, const float *q, const float *keys, int64_t n, float *w) {
   constexpr int TOGETHER = COLUMNS > 4 ? 2 : 4;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   float query[COLUMNS];
@@ -104,8 +92,8 @@ template <int COLUMNS> __device__ Softmax<COLUMNS> logits(const LogitArgs &a, co
 
 // Joins the warps' softmaxes: mean gets the weighted mean of the keys, w the roots of the weights.
 template <int COLUMNS>
-__device__ void weigh(const LogitArgs &a, Softmax<COLUMNS> soft, int64_t n, float *mean, float (&tops)[WARPS], float (&sums)[WARPS],
-                      float *w) {
+__device__ void weigh(const LogitArgs &a, Softmax<COLUMNS> soft, int64_t n, float *mean, float (&tops)[WARPS],
+                      float (&sums)[WARPS], float *w) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   for (int64_t t = threadIdx.x; t < a.h; t += blockDim.x) mean[t] = 0;
   if (lane == 0) tops[warp] = soft.top;
@@ -151,8 +139,9 @@ struct Features {
     im = x * key_mean[p + half] - y * key_mean[p];
   }
 
-  template <bool SPLIT> __device__ void stage(const LogitArgs &a, const float *keys, const float *w, int64_t key0, int64_t n,
-                                              float (*tile)[PITCH]) const {
+  template <bool SPLIT>
+  __device__ void stage(const LogitArgs &a, const float *keys, const float *w, int64_t key0, int64_t n,
+                        float (*tile)[PITCH]) const {
     constexpr int ROWS = KEYS * PAIRS / THREADS; // of one thread
     const float *first = keys + p, *second = first + a.h / 2;
     float k1[ROWS], k2[ROWS], weight[ROWS];
@@ -219,10 +208,10 @@ template <bool SPLIT, int COLUMNS> __global__ void __launch_bounds__(THREADS, 2)
 #pragma unroll
           for (int v = 0; v < 4; v++) {
             if (SPLIT) {
-              multiply(c[u][v], f.low, b[v].high);
-              multiply(c[u][v], f.high, b[v].low);
+              multiply_tf32(c[u][v], f.low, b[v].high);
+              multiply_tf32(c[u][v], f.high, b[v].low);
             }
-            multiply(c[u][v], f.high, b[v].high);
+            multiply_tf32(c[u][v], f.high, b[v].high);
           }
         }
       }
@@ -244,7 +233,8 @@ template <bool SPLIT, int COLUMNS> __global__ void __launch_bounds__(THREADS, 2)
   }
 }
 
-__global__ void __launch_bounds__(256) add_logit_kernel(const double *partial, int64_t heads, int shares, int64_t h, double *c, int64_t stride) {
+__global__ void __launch_bounds__(256)
+    add_logit_kernel(const double *partial, int64_t heads, int shares, int64_t h, double *c, int64_t stride) {
   const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= heads * h * h) return;
   const int64_t head = i / (h * h), row = i % (h * h) / h, col = i % h;
@@ -289,12 +279,21 @@ int32_t mg_logit_covariance(mg_context *ctx, const mg_tensor *q, const mg_tensor
     const int64_t wanted = 2 * (int64_t)ctx->multiprocessors / (heads * tiles), most = ceil_div(queries->cols, 2);
     const int64_t shares = wanted < 1 ? 1 : wanted < most ? wanted : most;
     const int64_t sums = heads * shares * h * h, weights = heads * shares * tiles * q->rows;
-    double *partial =
-        static_cast<double *>(scratch(ctx, (int64_t)sizeof(double) * sums + (int64_t)sizeof(float) * weights));
+    double *partial = static_cast<double *>(scratch(ctx, (int64_t)sizeof(double) * sums + (int64_t)sizeof(float) * weights));
     check(cudaMemsetAsync(partial, 0, sizeof(double) * (size_t)sums, ctx->stream), "clearing partial sums");
-    const LogitArgs args{pointer<float>(q), pointer<float>(k), pointer<int32_t>(queries), partial,
-                         reinterpret_cast<float *>(partial + sums), q->stride, k->stride, queries->cols, h, q->rows,
-                         heads / kv_heads, (int)shares, scale};
+    const LogitArgs args{pointer<float>(q),
+                         pointer<float>(k),
+                         pointer<int32_t>(queries),
+                         partial,
+                         reinterpret_cast<float *>(partial + sums),
+                         q->stride,
+                         k->stride,
+                         queries->cols,
+                         h,
+                         q->rows,
+                         heads / kv_heads,
+                         (int)shares,
+                         scale};
     const dim3 grid((unsigned)heads, (unsigned)shares, (unsigned)tiles);
     ctx->precision == MG_FAST ? launch<false>(ctx, args, grid) : launch<true>(ctx, args, grid);
     add_logit_kernel<<<(unsigned)ceil_div(heads * h * h, 256), 256, 0, ctx->stream>>>(partial, heads, (int)shares, h,

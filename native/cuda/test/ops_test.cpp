@@ -537,7 +537,7 @@ void test_formats() {
               for (int64_t c = 0; c < cols; c++) sum += x.get(i, c) * value(j, c);
               return sum;
             },
-            n > 8 ? 2e-6 : 1e-6); // on tensor cores operands are sums of two bfloat16
+            n > 8 ? 2e-6 : 1e-6); // tensor cores do not round their sums to nearest
       }
     }
     int64_t count = -1;
