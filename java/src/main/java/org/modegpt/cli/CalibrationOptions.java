@@ -2,11 +2,10 @@ package org.modegpt.cli;
 
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.CancellationException;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.FutureTask;
 import org.jspecify.annotations.Nullable;
+import org.modegpt.Futures;
 import org.modegpt.calibrate.CalibrationData;
 import org.modegpt.compress.CompressionText;
 import org.modegpt.compress.Recipe;
@@ -99,17 +98,7 @@ final class CalibrationOptions {
       readAhead(model);
       return reading(model);
     }
-    try {
-      return begun.get();
-    } catch (ExecutionException e) {
-      if (e.getCause() instanceof RuntimeException cause) {
-        throw cause;
-      }
-      throw new IllegalStateException("reading the calibration text failed", e.getCause());
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw (CancellationException) new CancellationException().initCause(e);
-    }
+    return Futures.await(begun, "reading the calibration text");
   }
 
   /// All tokens of the text.

@@ -3,12 +3,11 @@ package org.modegpt.compress;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Map;
-import java.util.concurrent.CancellationException;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.jspecify.annotations.Nullable;
+import org.modegpt.Futures;
 import org.modegpt.backend.Backend;
 import org.modegpt.io.CheckpointWriter;
 import org.modegpt.tensor.Tensor;
@@ -72,16 +71,8 @@ final class BlockWriter implements AutoCloseable {
     release = null;
     try {
       if (running != null) {
-        running.get();
+        Futures.await(running, "writing a block");
       }
-    } catch (ExecutionException e) {
-      if (e.getCause() instanceof RuntimeException cause) {
-        throw cause;
-      }
-      throw new IllegalStateException("writing a block failed", e.getCause());
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw (CancellationException) new CancellationException().initCause(e);
     } finally {
       if (done != null) {
         done.run();

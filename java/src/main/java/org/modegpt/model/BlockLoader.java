@@ -1,12 +1,11 @@
 package org.modegpt.model;
 
 import java.lang.foreign.Arena;
-import java.util.concurrent.CancellationException;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.jspecify.annotations.Nullable;
+import org.modegpt.Futures;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.Transformer.Residence;
 
@@ -80,17 +79,7 @@ public final class BlockLoader implements AutoCloseable {
   }
 
   private static Loaded await(Future<Loaded> future) {
-    try {
-      return future.get();
-    } catch (ExecutionException e) {
-      if (e.getCause() instanceof RuntimeException cause) {
-        throw cause;
-      }
-      throw new IllegalStateException("loading a block failed", e.getCause());
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw (CancellationException) new CancellationException().initCause(e);
-    }
+    return Futures.await(future, "loading a block");
   }
 
   /// Forgets a block that was loaded for nothing.

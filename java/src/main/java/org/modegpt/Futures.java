@@ -1,0 +1,28 @@
+package org.modegpt;
+
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+
+/// Waiting for work of another thread.
+public final class Futures {
+  private Futures() {}
+
+  /// What the work gives. Its unchecked exceptions are thrown here as they are.
+  ///
+  /// @param what names the work, for an exception that it cannot have thrown by itself
+  /// @throws CancellationException when this thread is interrupted meanwhile
+  public static <T> T await(Future<T> work, String what) {
+    try {
+      return work.get();
+    } catch (ExecutionException e) {
+      if (e.getCause() instanceof RuntimeException cause) {
+        throw cause;
+      }
+      throw new IllegalStateException(what + " failed", e.getCause());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw (CancellationException) new CancellationException().initCause(e);
+    }
+  }
+}
