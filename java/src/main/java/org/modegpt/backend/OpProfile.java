@@ -23,7 +23,15 @@ import org.modegpt.tensor.Tensor;
 final class OpProfile {
   /// Operations that are no work of the device.
   private static final Set<String> FREE =
-      Set.of("name", "describe", "unifiedMemory", "operandType", "passRows", "freeMemory", "sync");
+      Set.of(
+          "name",
+          "describe",
+          "unifiedMemory",
+          "operandType",
+          "passRows",
+          "sideStream",
+          "freeMemory",
+          "sync");
 
   private static final class Entry {
     long calls;
@@ -46,20 +54,18 @@ final class OpProfile {
             new Class<?>[] {Backend.class},
             (_, method, arguments) -> {
               String op = method.getName();
-              try {
-                if (op.equals("close")) {
+              if (op.equals("close")) {
+                try (backend) {
                   write(file);
                 }
-                if (op.equals("close")
-                    || FREE.contains(op)
-                    || method.getDeclaringClass() == Object.class) {
+                return null;
+              }
+              try {
+                if (FREE.contains(op) || method.getDeclaringClass() == Object.class) {
                   return method.invoke(backend, arguments);
                 }
                 long from = System.nanoTime();
                 Object result = method.invoke(backend, arguments);
-                if (op.equals("sideStream")) {
-                  return result;
-                }
                 backend.sync();
                 add(op, arguments, System.nanoTime() - from);
                 return result;
@@ -83,7 +89,7 @@ final class OpProfile {
   }
 
   /// Multiplications and additions that the result needs; 0 for what is bound by memory.
-  private static double operations(String op, Object[] arguments, List<Tensor> tensors) {
+  static double operations(String op, Object[] arguments, List<Tensor> tensors) {
     Tensor first = tensors.isEmpty() ? null : tensors.getFirst();
     if (first == null) {
       return 0;
@@ -104,8 +110,9 @@ final class OpProfile {
     };
   }
 
+  /// Where sequences have lengths of their own, that of the longest counts for all.
   private static double attention(AttentionShape shape, List<Tensor> tensors) {
-    double widths = (double) tensors.get(0).cols() + tensors.get(3).cols();
+    double widths = (double) tensors.getFirst().cols() + tensors.getLast().cols();
     double seen = shape.keys() - (shape.queries() - 1) / 2.0;
     return 2 * shape.batch() * shape.queries() * seen * widths;
   }

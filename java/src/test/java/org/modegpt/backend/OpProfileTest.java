@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.modegpt.UserException;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
@@ -37,5 +38,32 @@ class OpProfileTest {
     assertEquals("2", linear[1]);
     assertEquals("linear F32[3,8] F32[5,8]", linear[4]);
     assertTrue(lines.getLast().contains("all operations"));
+  }
+
+  @Test
+  void attentionCountsBothItsProductsWithSpansToo() {
+    AttentionShape shape = new AttentionShape(2, 1, 10, 16, 4, 2, 0, 1, 0);
+    try (Arena arena = Arena.ofConfined()) {
+      Tensor q = Tensor.allocate(arena, DType.F32, 2, 4 * 8);
+      Tensor k = Tensor.allocate(arena, DType.F32, 32, 2 * 8);
+      Tensor v = Tensor.allocate(arena, DType.F32, 32, 2 * 6);
+      Tensor spans = Tensor.allocate(arena, DType.I32, 2, 2);
+      Tensor out = Tensor.allocate(arena, DType.F32, 2, 4 * 6);
+      double expected = 2 * 2 * 10 * (4 * 8 + 4 * 6);
+      Object[] all = {q, k, v, shape, null, out};
+      assertEquals(expected, OpProfile.operations("attention", all, List.of(q, k, v, out)));
+      Object[] spanned = {q, k, v, shape, spans, out};
+      assertEquals(
+          expected, OpProfile.operations("attention", spanned, List.of(q, k, v, spans, out)));
+    }
+  }
+
+  @Test
+  void theBackEndIsClosedWhereTheTableCannotBeWritten(@TempDir Path folder) {
+    Backend inner = Backends.open("cpu", 1);
+    Backend profiled = OpProfile.into(folder.resolve("missing").resolve("profile.tsv"), inner);
+    UserException e = assertThrows(UserException.class, profiled::close);
+    assertTrue(e.getMessage().contains("cannot write the profile"), e.getMessage());
+    assertThrows(RuntimeException.class, inner::sync);
   }
 }
