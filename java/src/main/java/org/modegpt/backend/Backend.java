@@ -33,6 +33,11 @@ public interface Backend extends AutoCloseable {
     return DType.F32;
   }
 
+  /// The same for products of so many rows, where few are multiplied in another way than many.
+  default DType operandType(long rows) {
+    return operandType();
+  }
+
   /// Rows that go through a block at once for full speed: enough for large products, little enough
   /// for caches and scratch memory.
   default int passRows() {

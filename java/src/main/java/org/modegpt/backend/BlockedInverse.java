@@ -40,21 +40,23 @@ final class BlockedInverse {
     backend.clearUpper(last);
     try (Arena call = Arena.ofConfined()) {
       Tensor product = backend.allocate(call, DType.F64, n - half, half);
-      for (int band = 0;
-          band < BANDS;
-          band++) { // below · first⁻¹, whose columns begin at the diagonal
-        long from = half * band / BANDS;
-        long to = half * (band + 1) / BANDS;
-        Tensor right = first.rows(from, half).columns(from, to);
-        backend.gemm(
-            false, false, 1, below.columns(from, half), right, 0, product.columns(from, to));
-      }
-      for (int band = 0; band < BANDS; band++) { // −last⁻¹ · that; its rows end at the diagonal
-        long from = (n - half) * band / BANDS;
-        long to = (n - half) * (band + 1) / BANDS;
-        Tensor left = last.rows(from, to).columns(0, to);
-        backend.gemm(false, false, -1, left, product.rows(0, to), 0, below.rows(from, to));
-      }
+      // below · first⁻¹, whose columns begin at the diagonal
+      Bands.each(
+          half,
+          BANDS,
+          (from, to) -> {
+            Tensor left = below.columns(from, half);
+            Tensor right = first.rows(from, half).columns(from, to);
+            backend.gemm(false, false, 1, left, right, 0, product.columns(from, to));
+          });
+      // −last⁻¹ · that; its rows end at the diagonal
+      Bands.each(
+          n - half,
+          BANDS,
+          (from, to) -> {
+            Tensor left = last.rows(from, to).columns(0, to);
+            backend.gemm(false, false, -1, left, product.rows(0, to), 0, below.rows(from, to));
+          });
     }
   }
 }

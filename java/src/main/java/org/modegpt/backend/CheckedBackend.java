@@ -68,6 +68,11 @@ final class CheckedBackend implements Backend {
   }
 
   @Override
+  public DType operandType(long rows) {
+    return inner.operandType(rows);
+  }
+
+  @Override
   public int passRows() {
     return inner.passRows();
   }

@@ -106,6 +106,11 @@ final class CudaBackend extends NativeBackend {
   }
 
   @Override
+  public DType operandType(long rows) {
+    return rows <= FEW_ROWS ? DType.F32 : operandType();
+  }
+
+  @Override
   public int passRows() {
     return (int) SUM_ROWS;
   }
@@ -354,16 +359,18 @@ final class CudaBackend extends NativeBackend {
       int bands = n <= ONE_BAND ? 1 : BANDS;
       for (long from = 0; from < x.rows(); from += sumRows()) {
         Tensor rows = operand.rows(from, Math.min(x.rows(), from + sumRows()));
-        for (int band = 0; band < bands; band++) {
-          long first = n * band / bands;
-          long last = n * (band + 1) / bands;
-          Tensor sum = allocate(call, DType.F32, last - first, last);
-          sum(rows.columns(first, last), rows.columns(0, last), sum);
-          if (first > 0) {
-            accumulate(sum.columns(0, first), false, c.rows(first, last).columns(0, first));
-          }
-          accumulate(sum.columns(first, last), true, c.rows(first, last).columns(first, last));
-        }
+        Bands.each(
+            n,
+            bands,
+            (first, last) -> {
+              Tensor sum = allocate(call, DType.F32, last - first, last);
+              sum(rows.columns(first, last), rows.columns(0, last), sum);
+              if (first > 0) {
+                accumulate(sum.columns(0, first), false, c.rows(first, last).columns(0, first));
+              }
+              Tensor target = c.rows(first, last).columns(first, last);
+              accumulate(sum.columns(first, last), true, target);
+            });
       }
     }
   }

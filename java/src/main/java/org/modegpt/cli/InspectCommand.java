@@ -63,7 +63,7 @@ final class InspectCommand implements Callable<Integer> {
     node.put("compressed", c.compressed());
     node.put("parameters", model.parameters());
     node.put("matrix_parameters", c.matrixParameters());
-    node.put("bytes", bytes(model));
+    node.put("bytes", model.bytes());
     node.put("layers", c.layers());
     node.put("hidden_size", c.hiddenSize());
     node.put("heads", c.heads());
@@ -93,7 +93,7 @@ final class InspectCommand implements Callable<Integer> {
     line(
         "parameters",
         "%,d, of them %,d in block matrices".formatted(model.parameters(), c.matrixParameters()));
-    line("size", ByteSize.format(bytes(model)));
+    line("size", ByteSize.format(model.bytes()));
     line("layers", Integer.toString(c.layers()));
     line("hidden size", Integer.toString(c.hiddenSize()));
     line("heads", c.heads() + " query, " + c.kvHeads() + " key/value, of " + c.headDim());
@@ -120,9 +120,5 @@ final class InspectCommand implements Callable<Integer> {
 
   private void line(String key, String value) {
     output.out().printf(Locale.ROOT, "%-13s %s%n", key, value);
-  }
-
-  private static long bytes(Transformer model) {
-    return model.bytes();
   }
 }

@@ -203,9 +203,7 @@ public final class Compressor {
               plan.parameters(sizes),
               model.parameters(),
               tensors.stream().mapToLong(TensorInfo::elements).sum(),
-              model.tensors().names().stream()
-                  .mapToLong(n -> model.tensors().info(n).bytes())
-                  .sum(),
+              model.bytes(),
               tensors.stream().mapToLong(TensorInfo::bytes).sum(),
               (System.nanoTime() - start) / 1e9,
               plan.divergence(),

@@ -7,6 +7,7 @@ import java.util.function.DoubleSupplier;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.backend.Backend;
+import org.modegpt.backend.Bands;
 import org.modegpt.model.Residents;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
@@ -159,15 +160,14 @@ final class Workspace implements AutoCloseable {
   Tensor gram(Tensor x, boolean lower) {
     long n = x.cols();
     Tensor c = matrix(n, n);
-    for (int band = 0; band < BANDS; band++) {
-      long from = n * band / BANDS;
-      long to = n * (band + 1) / BANDS;
-      if (from < to) {
-        Tensor rows = lower ? x.rows(from, x.rows()) : x;
-        Tensor target = c.rows(from, to).columns(0, to);
-        backend.gemm(true, false, 1, rows.columns(from, to), rows.columns(0, to), 0, target);
-      }
-    }
+    Bands.each(
+        n,
+        BANDS,
+        (from, to) -> {
+          Tensor rows = lower ? x.rows(from, x.rows()) : x;
+          Tensor target = c.rows(from, to).columns(0, to);
+          backend.gemm(true, false, 1, rows.columns(from, to), rows.columns(0, to), 0, target);
+        });
     backend.mirrorLower(c);
     return c;
   }

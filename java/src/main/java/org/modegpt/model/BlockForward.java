@@ -13,9 +13,6 @@ import org.modegpt.tensor.Tensor;
 /// embedding, gate and biases follows from the {@link Design} and the weights. One serial stream,
 /// like the back-end it runs on.
 public final class BlockForward implements AutoCloseable {
-  /// Up to so many rows products are made by the kernel for few rows, which reads F32.
-  private static final int FEW_ROWS = 8;
-
   private final Backend backend;
   private final ModelConfig config;
   private final Design design;
@@ -209,7 +206,7 @@ public final class BlockForward implements AutoCloseable {
     }
     tap.rotatedQueriesAndKeys(q, newKeys);
     long width = (long) config.heads() * w.shape().voDim();
-    Tensor heads = scratch.get(Buffer.HEADS, operandType(rows), rows, width);
+    Tensor heads = scratch.get(Buffer.HEADS, backend.operandType(rows), rows, width);
     attend.run(q, heads);
     tap.headOutputs(heads);
     Tensor output = scratch.get(Buffer.OUTPUT, rows, x.cols());
@@ -226,8 +223,8 @@ public final class BlockForward implements AutoCloseable {
       Tensor gate = scratch.get(Buffer.GATE, rows, w.shape().mlpWidth());
       backend.linear(input, w.get(Role.GATE), w.optional(Role.GATE_BIAS), gate);
       Tensor up = inner;
-      if (operandType(rows) != up.dtype()) {
-        inner = scratch.get(Buffer.INNER, operandType(rows), rows, w.shape().mlpWidth());
+      if (backend.operandType(rows) != up.dtype()) {
+        inner = scratch.get(Buffer.INNER, backend.operandType(rows), rows, w.shape().mlpWidth());
       }
       backend.gatedActivation(gate, up, design.activation(), inner);
     } else {
@@ -247,16 +244,11 @@ public final class BlockForward implements AutoCloseable {
       return x;
     }
     boolean operand = buffer != Buffer.OUTPUT_NORM;
-    DType dtype = operand ? operandType(x.rows()) : DType.F32;
+    DType dtype = operand ? backend.operandType(x.rows()) : DType.F32;
     Tensor y = scratch.get(buffer, dtype, x.rows(), x.cols());
     Tensor bias = design.layerNorm() ? w.get(norm.shift()) : null;
     norms.apply(x, w.get(norm), bias, y);
     return y;
-  }
-
-  /// The dtype of what only products read.
-  private DType operandType(long rows) {
-    return rows <= FEW_ROWS ? DType.F32 : backend.operandType();
   }
 
   @Override

@@ -5,7 +5,6 @@ import java.util.HashMap;
 import java.util.Map;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.Transformer.Residence;
-import org.modegpt.tensor.Tensor;
 
 /// The blocks of a model for work that comes back to them: on a device with memory of its own they
 /// stay there once they were loaded, if there is room for all. One serial stream, like the
@@ -26,14 +25,13 @@ public final class DenseBlocks implements AutoCloseable {
   /// Half as much as the blocks themselves, and the square matrices of an MLP's decomposition, must
   /// stay free.
   private boolean fits() {
-    try (Arena first = Arena.ofShared()) {
-      BlockWeights block = model.block(backend, first, 0, Residence.F32);
-      long bytes = block.tensors().values().stream().mapToLong(Tensor::bytes).sum();
-      backend.sync();
-      long width = model.config().mlpWidth();
-      long blocks = bytes * model.config().layers();
-      return backend.freeMemory() > blocks + blocks / 2 + 8 * width * width * Double.BYTES;
+    int layers = model.config().layers();
+    long width = model.config().mlpWidth();
+    long blocks = 0;
+    for (int layer = 0; layer < layers; layer++) {
+      blocks += model.bytes(backend, layer, Residence.F32);
     }
+    return backend.freeMemory() > blocks + blocks / 2 + 8 * width * width * Double.BYTES;
   }
 
   /// The weights of a block; they live as long as this or, where there is no room, as `owner`.

@@ -93,6 +93,20 @@ public final class Transformer implements AutoCloseable {
     return source.names().stream().mapToLong(n -> source.info(n).bytes()).sum();
   }
 
+  /// Size of a block's weights once {@link #block} has loaded them.
+  public long bytes(Backend backend, int layer, Residence residence) {
+    long bytes = 0;
+    for (Role role : Role.values()) {
+      String name = NAMES.name(role, layer);
+      if (source.has(name)) {
+        TensorInfo info = source.info(name);
+        boolean keep = role.compressible() && kept(backend, name, residence);
+        bytes += keep ? info.bytes() : DType.F32.bytes(info.elements());
+      }
+    }
+    return bytes;
+  }
+
   /// Loads one block; it lives as long as `arena`.
   ///
   /// @throws UserException when a weight is NaN or infinite
