@@ -2,15 +2,14 @@ package org.modegpt.calibrate;
 
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.stream.DoubleStream;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.Progress;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
+import org.modegpt.model.DenseBlocks;
 import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Residents;
 import org.modegpt.model.StreamingPass;
@@ -54,26 +53,43 @@ public final class Calibrator {
   /// @param path names the statistics in messages
   public @Nullable Statistics resident(CalibrationData data, Path path, Progress progress) {
     requireFit(data);
-    ModelConfig config = model.config();
-    long pass = 8L * data.count() * data.tokens() * config.hiddenSize();
-    long room = backend.freeMemory() - pass - backend.passRows() * 32L * config.mlpWidth();
-    if (backend.unifiedMemory() || room < ResidentStatistics.bytes(config) * 5 / 4) {
+    if (backend.unifiedMemory()
+        || backend.freeMemory() < residentBytes(data.count(), data.tokens())) {
       return null;
     }
-    Arena arena = Arena.ofShared();
+    ModelConfig config = model.config();
+    ResidentStatistics statistics = new ResidentStatistics(path, metadata(model, data), backend);
     try (StreamingPass stream = new StreamingPass(backend, model, data.count(), data.tokens())) {
       stream.embed(data.sequences());
-      List<LayerStatistics> sums = new ArrayList<>();
       for (int layer = 0; layer < config.layers(); layer++) {
-        sums.add(gather(stream, layer, data, arena, progress));
+        try (Arena arena = Arena.ofShared()) {
+          statistics.add(gather(stream, layer, data, arena, progress));
+        }
       }
       long all = (long) config.layers() * data.count();
       progress.update("calibrate", all, all, "sequence-layer");
-      return new ResidentStatistics(path, metadata(model, data), backend, arena, sums);
+      return statistics;
     } catch (RuntimeException e) {
-      arena.close();
+      statistics.close();
       throw e;
     }
+  }
+
+  /// Device memory for statistics of all layers and what works on them: first the pass, then
+  /// decompositions.
+  long residentBytes(int sequences, int tokens) {
+    ModelConfig config = model.config();
+    long block = 0;
+    for (int layer = 0; layer < config.layers(); layer++) {
+      block = Math.max(block, model.bytes(backend, layer, Transformer.Residence.F32));
+    }
+    // This block, the next one with what it is converted from, and the last one's result.
+    long blocks = 4 * block;
+    long work =
+        Math.max(
+            StreamingPass.bytes(backend, config, sequences, tokens),
+            DenseBlocks.decompositionBytes(config));
+    return ResidentStatistics.bytes(config) + blocks + work;
   }
 
   private void requireFit(CalibrationData data) {

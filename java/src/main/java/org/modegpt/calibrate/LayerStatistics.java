@@ -7,6 +7,7 @@ import java.util.Map;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Residents;
+import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
 /// What calibration gathers of one decoder block of the dense model: sums over tokens, F64, not
@@ -32,6 +33,9 @@ public record LayerStatistics(
     Tensor logitCovariance,
     Tensor influence,
     Map<String, Tensor> extra) {
+
+  /// The large ones, of which only the lower triangle is kept for long.
+  static final List<String> TRIANGLES = List.of("attention_input", "mlp_inner");
 
   private static final List<String> ALWAYS =
       List.of(
@@ -67,21 +71,40 @@ public record LayerStatistics(
         Map.of());
   }
 
-  /// All zero, on the back-end's device.
-  public static LayerStatistics zeros(Backend backend, Arena arena, ModelConfig config, int layer) {
+  /// Of a sum.
+  record Size(long rows, long cols) {
+
+    long bytes() {
+      return DType.F64.bytes(rows * cols);
+    }
+  }
+
+  /// The sums that a layer of the model has, by name, in the order they are stored.
+  static Map<String, Size> sizes(ModelConfig config, int layer) {
     long d = config.hiddenSize();
     long f = config.mlpWidth();
-    long q = (long) config.heads() * config.headDim();
-    long k = (long) config.kvHeads() * config.headDim();
-    return new LayerStatistics(
-        Residents.zeros(backend, arena, d, d),
-        Residents.zeros(backend, arena, f, f),
-        Residents.zeros(backend, arena, 1, q),
-        Residents.zeros(backend, arena, 1, k),
-        Residents.zeros(backend, arena, q, config.headDim()),
-        Residents.zeros(backend, arena, q, config.headDim()),
-        Residents.zeros(backend, arena, 1, 3),
-        QueryKeySums.zeros(backend, arena, config, config.shapes().get(layer)));
+    long h = config.headDim();
+    long q = config.heads() * h;
+    long k = config.kvHeads() * h;
+    Map<String, Size> sizes = new LinkedHashMap<>();
+    sizes.put("attention_input", new Size(d, d));
+    sizes.put("mlp_inner", new Size(f, f));
+    sizes.put("query_energy", new Size(1, q));
+    sizes.put("key_energy", new Size(1, k));
+    sizes.put("head_output", new Size(q, h));
+    sizes.put("logit_covariance", new Size(q, h));
+    sizes.put("influence", new Size(1, 3));
+    sizes.putAll(QueryKeySums.sizes(config, config.shapes().get(layer)));
+    return sizes;
+  }
+
+  /// All zero, on the back-end's device.
+  public static LayerStatistics zeros(Backend backend, Arena arena, ModelConfig config, int layer) {
+    Map<String, Tensor> sums = new LinkedHashMap<>();
+    sizes(config, layer)
+        .forEach((name, size) ->
+            sums.put(name, Residents.zeros(backend, arena, size.rows(), size.cols())));
+    return of(sums);
   }
 
   /// `1 − E[cos(x_in, x_out)]` over tokens; needs host memory.

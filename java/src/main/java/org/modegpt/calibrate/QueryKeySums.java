@@ -5,6 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import org.modegpt.backend.Activation;
 import org.modegpt.backend.Backend;
+import org.modegpt.calibrate.LayerStatistics.Size;
 import org.modegpt.model.Design.QkNorm;
 import org.modegpt.model.LayerShape;
 import org.modegpt.model.ModelConfig;
@@ -28,26 +29,26 @@ import org.modegpt.tensor.Tensor;
 public final class QueryKeySums {
   private QueryKeySums() {}
 
-  static Map<String, Tensor> zeros(
-      Backend backend, Arena arena, ModelConfig config, LayerShape shape) {
-    Map<String, Tensor> sums = new LinkedHashMap<>();
+  /// The sums that a layer of this shape has.
+  static Map<String, Size> sizes(ModelConfig config, LayerShape shape) {
+    Map<String, Size> sizes = new LinkedHashMap<>();
     long h = config.headDim();
     long q = config.heads() * h;
     long k = config.kvHeads() * h;
     if (2L * shape.pairs() < h) {
-      sums.put("query_gram", Residents.zeros(backend, arena, q, h));
-      sums.put("key_gram", Residents.zeros(backend, arena, k, h));
-      sums.put("key_sum", Residents.zeros(backend, arena, 1, k));
+      sizes.put("query_gram", new Size(q, h));
+      sizes.put("key_gram", new Size(k, h));
+      sizes.put("key_sum", new Size(1, k));
     }
     QkNorm norm = config.design().qkNorm();
     if (norm != QkNorm.NONE) {
       boolean head = norm == QkNorm.HEAD;
-      sums.put("query_norm_energy", Residents.zeros(backend, arena, 1, q));
-      sums.put("key_norm_energy", Residents.zeros(backend, arena, 1, k));
-      sums.put("query_norm_squares", Residents.zeros(backend, arena, q, head ? h : q));
-      sums.put("key_norm_squares", Residents.zeros(backend, arena, k, head ? h : k));
+      sizes.put("query_norm_energy", new Size(1, q));
+      sizes.put("key_norm_energy", new Size(1, k));
+      sizes.put("query_norm_squares", new Size(q, head ? h : q));
+      sizes.put("key_norm_squares", new Size(k, head ? h : k));
     }
-    return sums;
+    return sizes;
   }
 
   /// Adds queries and keys as they are before the rotary embedding.

@@ -18,8 +18,6 @@ import org.modegpt.tensor.Tensor;
 /// {@link LayerStatistics#named}; the two large Gram matrices are stored as packed lower triangles
 /// (row 0, row 1, …). Thread-safe.
 final class StatisticsFile extends Statistics {
-  private static final List<String> PACKED = List.of("attention_input", "mlp_inner");
-
   private final SafetensorsFile file;
 
   private StatisticsFile(Path path, SafetensorsFile file) {
@@ -48,7 +46,7 @@ final class StatisticsFile extends Statistics {
     for (String name : names(index)) {
       String sum = name.substring(name.lastIndexOf('.') + 1);
       Tensor stored = file.get(name, arena);
-      named.put(sum, PACKED.contains(sum) ? unpack(stored, arena) : stored);
+      named.put(sum, LayerStatistics.TRIANGLES.contains(sum) ? unpack(stored, arena) : stored);
     }
     return LayerStatistics.of(named);
   }
@@ -133,8 +131,9 @@ final class StatisticsFile extends Statistics {
     Map<String, Tensor> stored = new LinkedHashMap<>();
     statistics
         .named()
-        .forEach(
-            (sum, t) -> stored.put(prefix(layer) + sum, PACKED.contains(sum) ? pack(t, arena) : t));
+        .forEach((sum, t) ->
+            stored.put(
+                prefix(layer) + sum, LayerStatistics.TRIANGLES.contains(sum) ? pack(t, arena) : t));
     return stored;
   }
 

@@ -5,6 +5,7 @@ import java.util.HashMap;
 import java.util.Map;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.Transformer.Residence;
+import org.modegpt.tensor.DType;
 
 /// The blocks of a model for work that comes back to them: on a device with memory of its own they
 /// stay there once they were loaded, if there is room for all. One serial stream, like the
@@ -22,16 +23,20 @@ public final class DenseBlocks implements AutoCloseable {
     this.keep = !backend.unifiedMemory() && fits();
   }
 
-  /// Half as much as the blocks themselves, and the square matrices of an MLP's decomposition, must
-  /// stay free.
+  /// Device memory that the decomposition of a block takes at most: eight square matrices of its
+  /// MLP's width.
+  public static long decompositionBytes(ModelConfig config) {
+    return 8 * DType.F64.bytes((long) config.mlpWidth() * config.mlpWidth());
+  }
+
+  /// Half as much as the blocks themselves, and what a decomposition takes, must stay free.
   private boolean fits() {
     int layers = model.config().layers();
-    long width = model.config().mlpWidth();
     long blocks = 0;
     for (int layer = 0; layer < layers; layer++) {
       blocks += model.bytes(backend, layer, Residence.F32);
     }
-    return backend.freeMemory() > blocks + blocks / 2 + 8 * width * width * Double.BYTES;
+    return backend.freeMemory() > blocks + blocks / 2 + decompositionBytes(model.config());
   }
 
   /// The weights of a block; they live as long as this or, where there is no room, as `owner`.

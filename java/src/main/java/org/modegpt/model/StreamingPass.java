@@ -40,7 +40,21 @@ public final class StreamingPass implements AutoCloseable {
 
   /// Sequences that go through a block together.
   public int batch() {
+    return batch(backend, sequences, tokens);
+  }
+
+  private static int batch(Backend backend, int sequences, int tokens) {
     return Math.clamp(backend.passRows() / Math.max(1, tokens), 1, sequences);
+  }
+
+  /// Device memory that a pass takes besides the weights: the residual stream, and for the
+  /// sequences that go together what blocks and those who look on hold, in float32 at most.
+  public static long bytes(Backend backend, ModelConfig config, int sequences, int tokens) {
+    long d = config.hiddenSize();
+    long heads = (config.heads() + 2L * config.kvHeads()) * config.headDim();
+    long row = 6 * d + 3 * heads + 4L * config.mlpWidth();
+    long rows = (long) batch(backend, sequences, tokens) * tokens;
+    return DType.F32.bytes((long) sequences * tokens * d + rows * row);
   }
 
   /// The residual stream; row `s * tokens + t` belongs to token `t` of sequence `s`.

@@ -5,14 +5,19 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.lang.reflect.Proxy;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CancellationException;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.modegpt.Progress;
 import org.modegpt.TestData;
 import org.modegpt.UserException;
@@ -20,6 +25,7 @@ import org.modegpt.backend.Backend;
 import org.modegpt.backend.Backends;
 import org.modegpt.io.SafetensorsFile;
 import org.modegpt.model.Transformer;
+import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
 class CalibratorTest {
@@ -154,6 +160,89 @@ class CalibratorTest {
       assertThat(Files.mismatch(whole, stopped)).isEqualTo(-1);
       assertThat(folder.resolve("stopped.partial")).doesNotExist();
     }
+  }
+
+  /// The CPU's back-end as if its memory were a device's own.
+  private static Backend device(Backend cpu, long free) {
+    return (Backend)
+        Proxy.newProxyInstance(
+            Backend.class.getClassLoader(),
+            new Class<?>[] {Backend.class},
+            (_, method, args) ->
+                switch (method.getName()) {
+                  case "unifiedMemory" -> false;
+                  case "freeMemory" -> free;
+                  default -> method.invoke(cpu, args);
+                });
+  }
+
+  private @Nullable Statistics resident(Transformer model, Backend backend, List<int[]> ids) {
+    return new Calibrator(model, backend)
+        .resident(
+            new CalibrationData(ids, "hash", "test", 0), folder.resolve("none"), Progress.SILENT);
+  }
+
+  @Test
+  void residentStatisticsAreThoseOfTheFile() {
+    List<int[]> ids = List.of(IntStream.range(0, 100).toArray());
+    Path file = calibrate(ids, folder.resolve("file"), Progress.SILENT);
+    try (Transformer model = Transformer.open(TestData.model("stories260K"));
+        Backend cpu = Backends.open("cpu", 2);
+        Statistics expected = Statistics.open(file);
+        Statistics actual = resident(model, device(cpu, Long.MAX_VALUE), ids)) {
+      assertThat(actual).isNotNull();
+      assertThat(actual.blockInfluence()).isEqualTo(expected.blockInfluence());
+      for (int layer = 0; layer < expected.layers(); layer++) {
+        try (Arena arena = Arena.ofConfined()) {
+          Map<String, Tensor> sums = actual.layer(layer, arena).named();
+          Map<String, Tensor> stored = expected.layer(layer, arena).named();
+          assertThat(sums.keySet()).isEqualTo(stored.keySet());
+          for (String name : stored.keySet()) {
+            assertThat(sums.get(name).asBytes().mismatch(stored.get(name).asBytes()))
+                .as("layer %d %s", layer, name)
+                .isEqualTo(-1);
+          }
+        }
+      }
+    }
+  }
+
+  /// The bound is met by memory that is there, and one byte less is too little.
+  @Test
+  void statisticsThatDoNotFitAreNotResident() {
+    List<int[]> ids = List.of(IntStream.range(0, 16).toArray());
+    try (Transformer model = Transformer.open(TestData.model("stories260K"));
+        Backend cpu = Backends.open("cpu", 2)) {
+      long needed = new Calibrator(model, device(cpu, 0)).residentBytes(1, 16);
+      assertThat(resident(model, device(cpu, needed - 1), ids)).isNull();
+      try (Statistics there = resident(model, device(cpu, needed), ids)) {
+        assertThat(there).isNotNull();
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(longs = {1, 5, 16, 33, 172})
+  void bandsGiveTheTriangleBack(long size) {
+    try (Backend backend = Backends.open("reference", 1);
+        Arena arena = Arena.ofConfined()) {
+      Tensor square = Tensor.allocate(arena, DType.F64, size, size);
+      for (long i = 0; i < size; i++) {
+        for (long j = 0; j <= i; j++) {
+          square.set(i, j, 1.0 + i * size + j);
+        }
+      }
+      TriangleBands bands = TriangleBands.of(backend, arena, square);
+      Tensor back = bands.square(backend, arena);
+      assertThat(back.asBytes().mismatch(square.asBytes())).isEqualTo(-1);
+      assertThat(bands.bands().stream().mapToLong(Tensor::bytes).sum())
+          .isEqualTo(TriangleBands.bytes(size));
+    }
+  }
+
+  @Test
+  void bandsTakeLittleMoreThanHalf() {
+    assertThat(TriangleBands.bytes(14336)).isEqualTo(14336L * 14336 * 8 * 17 / 32);
   }
 
   @Test
