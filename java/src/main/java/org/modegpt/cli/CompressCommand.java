@@ -186,9 +186,7 @@ final class CompressCommand implements Callable<Integer> {
       try (Statistics statistics =
           statisticsFile != null
               ? Statistics.open(statisticsFile)
-              : output.told(
-                  "calibration",
-                  () -> OwnStatistics.gather(calibration, model, backend, first, output))) {
+              : OwnStatistics.gather(calibration, model, backend, first, output)) {
         file = statistics.path();
         Compressor compressor = new Compressor(model, backend);
         CompressionText text = calibration.text(model, base);

@@ -189,6 +189,7 @@ final class CompressionTable {
 
   private void printJson() {
     ObjectNode node = Json.MAPPER.createObjectNode();
+    node.set("seconds", Json.MAPPER.valueToTree(output.seconds()));
     ArrayNode models = node.putArray("models");
     for (int i = 0; i < rows.size(); i++) {
       Row row = rows.get(i);

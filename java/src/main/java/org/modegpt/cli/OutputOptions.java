@@ -1,6 +1,9 @@
 package org.modegpt.cli;
 
 import java.io.PrintWriter;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.Progress;
@@ -18,6 +21,7 @@ final class OutputOptions {
   private CommandSpec spec;
 
   private @Nullable Run run;
+  private final Map<String, Double> seconds = new LinkedHashMap<>();
 
   @Option(names = "--json", description = "Print the results as JSON.")
   boolean json;
@@ -80,12 +84,19 @@ final class OutputOptions {
     return run;
   }
 
-  /// Does `work`, and with --verbose tells how long it took.
+  /// Does `work`, adds up how long it took, and tells it with --verbose.
   <T> T told(String phase, Supplier<T> work) {
     long start = System.nanoTime();
     T result = work.get();
-    detail("%s: %.1f s".formatted(phase, (System.nanoTime() - start) / 1e9));
+    double taken = (System.nanoTime() - start) / 1e9;
+    seconds.merge(phase, taken, Double::sum);
+    detail("%s: %.1f s".formatted(phase, taken));
     return result;
+  }
+
+  /// Wall time of each phase that was [#told], in the order in which they first ended.
+  Map<String, Double> seconds() {
+    return Collections.unmodifiableMap(seconds);
   }
 
   /// Does `work` as a phase of the recorded run, for what tells no progress of its own.

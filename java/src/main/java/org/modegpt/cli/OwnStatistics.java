@@ -39,6 +39,11 @@ final class OwnStatistics {
     output.say(
         "calibrating %s on %d x %d tokens of %s"
             .formatted(model.directory().name(), data.count(), data.tokens(), data.source()));
+    return output.told("calibration", () -> calibrate(model, backend, data, file, output));
+  }
+
+  private static Statistics calibrate(
+      Transformer model, Backend backend, CalibrationData data, Path file, OutputOptions output) {
     Calibrator calibrator = new Calibrator(model, backend);
     Statistics resident = calibrator.resident(data, file, output.progress());
     if (resident != null) {

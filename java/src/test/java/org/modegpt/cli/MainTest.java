@@ -76,6 +76,9 @@ class MainTest {
     assertThat(made.code()).as(made.err()).isZero();
     ObjectNode json = Json.object(made.out().getBytes(StandardCharsets.UTF_8), "output");
     assertThat(json.path("models").get(1).path("ratio").asDouble()).isBetween(0.29, 0.31);
+    for (String phase : List.of("calibration", "allocation", "decomposition")) {
+      assertThat(json.path("seconds").path(phase).asDouble()).as(phase).isPositive();
+    }
     Path out = folder.resolve("out");
     CommandRun perplexity =
         CommandRun.of("perplexity", out, "-f", text, "-c", 32, "--device", "cpu", "-q");
