@@ -124,7 +124,8 @@ final class GenerateCommand implements Callable<Integer> {
       names = "--seed",
       paramLabel = "N",
       defaultValue = "0",
-      description = "Seed of the sampling (default: ${DEFAULT-VALUE}).")
+      description =
+          "Seed of the sampling; each prompt of a file has the next one (default: ${DEFAULT-VALUE}).")
   private long seed;
 
   @Option(

@@ -25,6 +25,9 @@ final class Batch {
 
   private @Nullable Continuation waiting;
 
+  /// Prompts that have joined.
+  private int joined;
+
   private static final class Running {
     final Continuation continuation;
     final int[] prompt;
@@ -33,10 +36,11 @@ final class Batch {
     /// The last token drawn.
     int last;
 
-    Running(Continuation continuation, int[] prompt, GenerationSettings settings) {
+    /// @param index of the prompt
+    Running(Continuation continuation, int[] prompt, GenerationSettings settings, int index) {
       this.continuation = continuation;
       this.prompt = prompt;
-      this.draws = new Draws(prompt, settings, continuation::token);
+      this.draws = new Draws(prompt, settings.ofPrompt(index), continuation::token);
     }
   }
 
@@ -108,7 +112,7 @@ final class Batch {
   private void admit(List<Decoder.Tokens> inputs) {
     List<int[]> joining = new ArrayList<>();
     for (int free = firstFree(); free >= 0 && peek() != null; free = firstFree()) {
-      Running next = new Running(peek(), peek().prompt(), settings);
+      Running next = new Running(peek(), peek().prompt(), settings, joined);
       int source = source(next.prompt);
       int shared = shared(held[source], next.prompt);
       int sharedWithJoining =
@@ -117,6 +121,7 @@ final class Batch {
         return;
       }
       waiting = null;
+      joined++;
       int sequence = running[source] == null ? source : free;
       if (sequence == source) {
         cache.truncate(sequence, shared);

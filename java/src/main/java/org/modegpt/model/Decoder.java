@@ -222,7 +222,8 @@ public final class Decoder implements AutoCloseable {
   /// Continues prompts, as many at a time as the cache has sequences; when one ends the next takes
   /// its place, and is asked for no sooner. Each is a sequence of its own: what the cache held is
   /// forgotten. The beginning that a prompt shares with one before it is not computed again. A
-  /// prompt's tokens do not depend on the others, but for the rounding of products of more rows.
+  /// prompt's tokens depend on its index, which the seed of its draws has added, and not on the
+  /// others, but for the rounding of products of more rows.
   public void generate(Iterator<? extends Continuation> prompts, GenerationSettings settings) {
     for (int sequence = 0; sequence < cache.sequences(); sequence++) {
       cache.truncate(sequence, 0);

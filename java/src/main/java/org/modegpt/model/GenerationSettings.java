@@ -10,4 +10,9 @@ public record GenerationSettings(int maxTokens, Sampling sampling, Set<Integer> 
   public GenerationSettings {
     endTokens = Set.copyOf(endTokens);
   }
+
+  /// Those of a prompt among others, see {@link Sampling#ofPrompt}.
+  GenerationSettings ofPrompt(int index) {
+    return new GenerationSettings(maxTokens, sampling.ofPrompt(index), endTokens);
+  }
 }

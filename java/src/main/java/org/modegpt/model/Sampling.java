@@ -1,8 +1,10 @@
 package org.modegpt.model;
 
-import java.util.Comparator;
+import java.util.Arrays;
 import java.util.SplittableRandom;
+import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 import org.modegpt.UserException;
 
 /// How the next token is chosen from the logits.
@@ -33,21 +35,25 @@ public record Sampling(
     return new SplittableRandom(seed);
   }
 
+  /// The sampling of a prompt among others, so that equal prompts are continued differently; of the
+  /// first prompt it is this.
+  Sampling ofPrompt(int index) {
+    return new Sampling(temperature, topK, topP, repetitionPenalty, seed + index);
+  }
+
   /// The index of the next token. `logits` is changed.
   int next(float[] logits, Iterable<Integer> present, SplittableRandom random) {
     penalise(logits, present);
     if (temperature == 0) {
       return argmax(logits);
     }
-    int[] order = candidates(logits);
-    double[] weights = new double[order.length];
-    double max = logits[order[0]];
-    double sum = 0;
-    for (int i = 0; i < order.length; i++) {
-      weights[i] = Math.exp((logits[order[i]] - max) / temperature);
-      sum += weights[i];
+    double max = logits[argmax(logits)];
+    double cut = topK == 0 && topP < 1 ? topP * total(logits, max) : Double.POSITIVE_INFINITY;
+    int[] order = candidates(logits, max, cut);
+    double[] weights = IntStream.of(order).mapToDouble(i -> weight(logits[i], max)).toArray();
+    if (topK > 0) {
+      cut = topP * DoubleStream.of(weights).sum();
     }
-    double cut = topP * sum;
     double kept = 0;
     int count = 0;
     while (count < order.length && (count == 0 || kept < cut)) {
@@ -63,6 +69,10 @@ public record Sampling(
     return order[count - 1];
   }
 
+  private double weight(float logit, double max) {
+    return Math.exp((logit - max) / temperature);
+  }
+
   private void penalise(float[] logits, Iterable<Integer> present) {
     if (repetitionPenalty != 1f) {
       for (int id : present) {
@@ -72,14 +82,51 @@ public record Sampling(
     }
   }
 
-  /// Token indices by falling logit, the first `topK` of them.
-  private int[] candidates(float[] logits) {
-    return IntStream.range(0, logits.length)
-        .boxed()
-        .sorted(Comparator.comparingDouble(i -> -logits[i]))
-        .limit(topK == 0 ? logits.length : topK)
-        .mapToInt(Integer::intValue)
-        .toArray();
+  private double total(float[] logits, double max) {
+    double sum = 0;
+    for (float logit : logits) {
+      sum += weight(logit, max);
+    }
+    return sum;
+  }
+
+  /// The `topK` most likely tokens, or the most likely ones of weight `cut`, and maybe more, by
+  /// falling logit; all in any order where no choice is made. Only what lies near the best logit is
+  /// put in order.
+  private int[] candidates(float[] logits, double max, double cut) {
+    if (topK == 0 && topP == 1) {
+      return IntStream.range(0, logits.length).toArray();
+    }
+    for (double margin = 8 * temperature; ; margin *= 2) {
+      long[] near = near(logits, max - margin);
+      boolean enough = topK > 0 ? near.length >= topK : weight(near, logits, max) >= cut;
+      if (enough || near.length == logits.length || margin == Double.POSITIVE_INFINITY) {
+        Arrays.sort(near);
+        return LongStream.of(near)
+            .limit(topK > 0 ? topK : near.length)
+            .mapToInt(key -> (int) key)
+            .toArray();
+      }
+    }
+  }
+
+  private double weight(long[] near, float[] logits, double max) {
+    return LongStream.of(near).mapToDouble(key -> weight(logits[(int) key], max)).sum();
+  }
+
+  /// Tokens with a logit of at least `least`: the index in the lower half, and in the upper half
+  /// what rises while the logit falls.
+  private static long[] near(float[] logits, double least) {
+    long[] keys = new long[logits.length];
+    int count = 0;
+    for (int i = 0; i < logits.length; i++) {
+      if (logits[i] >= least) {
+        int bits = Float.floatToIntBits(logits[i]);
+        int rising = bits ^ ((bits >> 31) & Integer.MAX_VALUE);
+        keys[count++] = ((long) ~rising << 32) | i;
+      }
+    }
+    return Arrays.copyOf(keys, count);
   }
 
   static int argmax(float[] logits) {

@@ -79,11 +79,12 @@ class BatchTest {
     try (Decoder together = new Decoder(backend, model, sequences, CAPACITY);
         Decoder single = new Decoder(backend, model, CAPACITY)) {
       together.generate(prompts.iterator(), settings);
-      for (Kept one : prompts) {
+      for (int i = 0; i < count; i++) {
+        Kept one = prompts.get(i);
         assertThat(one.ends).isEqualTo(1);
         assertThat(one.tokens)
             .as("prompt of %d tokens, %d at a time", one.prompt.length, sequences)
-            .isEqualTo(alone(single, one.prompt, settings));
+            .isEqualTo(alone(single, one.prompt, settings.ofPrompt(i)));
       }
     }
   }
