@@ -41,6 +41,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 DEMO = HERE.parent / "java" / "demo"
 PARTS = ("demo", "compress", "profile", "generate", "torch", "compile")
 GIB = 1 << 30
+# A cell that is a number, or empty.
+NUMBER = re.compile(r"([-+]?[\d,.]+(e[-+]\d+)?)?")
 CONTEXT, TOKENS, BATCHES = 1024, 32, (1, 32)
 SEQUENCES, LENGTH = 8, 2048
 
@@ -155,12 +157,15 @@ class Table:
 
     def add(self, *cells):
         self.rows.append([cell if isinstance(cell, str) else number(cell) for cell in cells])
-        print("| " + " | ".join(self.rows[-1]) + " |", flush=True)
 
     def __str__(self):
-        left = [any(re.search("[a-z]", row[i]) for row in self.rows) for i in range(len(self.columns))]
+        left = [any(not NUMBER.fullmatch(row[i]) for row in self.rows) for i in range(len(self.columns))]
         lines = [self.columns, ["---" if text else "--:" for text in left], *self.rows]
-        return f"\n### {self.title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return f"\n### {self.title}\n\n" + "\n".join(map(markdown, lines))
+
+
+def markdown(cells):
+    return "| " + " | ".join(cells) + " |"
 
 
 def number(value):
@@ -227,6 +232,11 @@ class Bench:
             print(f"FAILED {self.failures[-1]}", flush=True)
         print(f"-- {name}: {time.perf_counter() - start:.1f} s", flush=True)
 
+    def row(self, table, *cells):
+        """Adds a row and prints it at once."""
+        table.add(*cells)
+        print(markdown(table.rows[-1]), flush=True)
+
     def modegpt(self, *words, **environment):
         gemm = {"MODEGPT_GEMM": os.environ.get("MODEGPT_GEMM", "bf16"), "MODEGPT_RUNS": "off",
                 "MODEGPT_JAVA_OPTS": os.environ.get("MODEGPT_JAVA_OPTS", "-Xmx8g")}
@@ -239,7 +249,7 @@ class Bench:
             with self.part(f"demo {device} {gemm}"):
                 out, _, _ = self.modegpt("perplexity", model, "-f", text, "--device", device, "--json", MODEGPT_GEMM=gemm)
                 result = json.loads(out)
-                self.demo_speed.add(device, gemm, f"{result['perplexity']:.4f}", result["tokens_per_second"])
+                self.row(self.demo_speed, device, gemm, f"{result['perplexity']:.4f}", result["tokens_per_second"])
 
     def shape(self, name, layers):
         sizes, sequences = SHAPES[name]
@@ -268,7 +278,7 @@ class Bench:
                 if "compress" in parts:
                     with self.part(f"{model.name}: compress {recipe}"):
                         tokens = f"{sequences} x {LENGTH}"
-                        self.compression.add(name, str(layers), tokens, recipe, *compression_row(*self.modegpt(*words)))
+                        self.row(self.compression, name, str(layers), tokens, recipe, *compression_row(*self.modegpt(*words)))
                 if "profile" in parts:
                     with self.part(f"{model.name}: profile {recipe}"):
                         self.profile(f"{name}, {layers} layers, {recipe}", words)
@@ -283,7 +293,7 @@ class Bench:
                     out, _, _ = self.modegpt("bench", path, "--device", self.arguments.device, "-p", CONTEXT, "-n", TOKENS, "-d", CONTEXT,
                                              "-r", 3, "-b", ",".join(map(str, BATCHES)), "--json")
                     rates = speeds(out)
-                    self.generation.add(name, str(layers), "modegpt", label, *(rates[t, b] for t in ("pp", "tg") for b in BATCHES))
+                    self.row(self.generation, name, str(layers), "modegpt", label, *(rates[t, b] for t in ("pp", "tg") for b in BATCHES))
         for label, path in models.items():
             if "torch" in parts:
                 with self.part(f"{model.name}: torch, {label}"):
@@ -301,7 +311,7 @@ class Bench:
         self.profiles.append(table)
         for operation, seconds, calls, rate in rows:
             if seconds >= 0.005 * timed:
-                table.add(operation, f"{seconds:.2f}", str(calls), number(rate) if rate else "")
+                self.row(table, operation, f"{seconds:.2f}", str(calls), number(rate) if rate else "")
 
     def transformers(self, name, layers, how, label, path, words):
         results = {}
@@ -321,11 +331,11 @@ class Bench:
                 rate = results["forward"]["tokens_per_second"]
                 gram = results.get("gram")
                 whole = 128 * LENGTH
-                self.torch.add(name, str(layers), label, rate, whole / rate,
+                self.row(self.torch, name, str(layers), label, rate, whole / rate,
                                gram and gram["seconds"] * layers * whole / (SEQUENCES * LENGTH))
             batches = [results.get(f"generate {batch}", {}) for batch in BATCHES]
             if any(batches):
-                self.generation.add(name, str(layers), f"transformers, {how}", label, *(b.get("prompt_tokens_per_second") for b in batches),
+                self.row(self.generation, name, str(layers), f"transformers, {how}", label, *(b.get("prompt_tokens_per_second") for b in batches),
                                     *(b.get("tokens_per_second") for b in batches))
 
     def run(self):
