@@ -240,7 +240,7 @@ class Bench:
     def modegpt(self, *words, **environment):
         gemm = {"MODEGPT_GEMM": os.environ.get("MODEGPT_GEMM", "bf16"), "MODEGPT_RUNS": "off",
                 "MODEGPT_JAVA_OPTS": os.environ.get("MODEGPT_JAVA_OPTS", "-Xmx8g")}
-        return run([self.arguments.modegpt, *words], self.arguments.limit, gemm | environment)
+        return run([self.arguments.modegpt.resolve(), *words], self.arguments.limit, gemm | environment)
 
     def demo(self):
         model, text = DEMO / "wiki-16m", DEMO / "text" / "wikitext2.test.txt"

@@ -13,7 +13,6 @@ What fails is told, and the rest is compared; the exit code is 1 then. Needs num
 
 import argparse
 import concurrent.futures
-import itertools
 import json
 import os
 import pathlib
@@ -92,7 +91,7 @@ class Parity:
         device, gemm = way.split(":")
         settings = {"MODEGPT_GEMM": gemm, "MODEGPT_RUNS": "off"}
         settings["MODEGPT_JAVA_OPTS"] = os.environ.get("MODEGPT_JAVA_OPTS", "-Xmx4g")
-        command = [self.arguments.modegpt, *words, "--device", device, "--threads", self.arguments.threads, "--json", "--no-progress"]
+        command = [self.arguments.modegpt.resolve(), *words, "--device", device, "--threads", self.arguments.threads, "--json", "--no-progress"]
         start = time.perf_counter()
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=os.environ | settings)
         print(f"{way}: {words[0]} {pathlib.Path(words[1]).name}: {time.perf_counter() - start:.1f} s", flush=True)
@@ -120,36 +119,35 @@ class Parity:
         self.place(number).mkdir(parents=True)
         text = ["--calibration", self.arguments.calibration, "--cal-nsamples", self.arguments.sequences,
                 "--max-seq-length", self.arguments.length]
-        steps = [lambda: self.measure(number, "dense", self.arguments.model, way),
-                 lambda: self.modegpt(way, "calibrate", self.arguments.model, *text, "-o", self.statistics(number))]
+        self.measure(number, "dense", self.arguments.model, way)
+        self.modegpt(way, "calibrate", self.arguments.model, *text, "-o", self.statistics(number))
         for recipe in self.arguments.recipes:
-            steps.append(lambda recipe=recipe: self.modegpt(
-                way, "compress", self.arguments.model, "--statistics", self.statistics(number), *text, "--recipe", recipe, "--ratio",
-                self.arguments.ratio, "--no-eval", "--output", self.model(number, recipe)))
-            steps.append(lambda recipe=recipe: self.measure(number, recipe, self.model(number, recipe), way))
-        self.attempt(*steps)
+            self.modegpt(way, "compress", self.arguments.model, "--statistics", self.statistics(number), *text, "--recipe", recipe,
+                         "--ratio", self.arguments.ratio, "--no-eval", "--output", self.model(number, recipe))
+            self.measure(number, recipe, self.model(number, recipe), way)
 
-    def attempt(self, *steps):
-        for step in steps:
-            try:
-                step()
-            except (RuntimeError, OSError, ValueError, KeyError) as error:
-                self.failures.append(f"{type(error).__name__}: {error}")
-                print(f"FAILED {self.failures[-1]}", flush=True)
+    def attempt(self, step, *arguments):
+        try:
+            step(*arguments)
+        except (RuntimeError, OSError, ValueError, KeyError) as error:
+            self.failures.append(str(error))
+            print(f"FAILED {type(error).__name__}: {error}", flush=True)
 
     def run(self):
         ways = self.arguments.ways
-        devices = [list(group) for _, group in itertools.groupby(
-            sorted(range(len(ways)), key=lambda i: ways[i].split(":")[0]), key=lambda i: ways[i].split(":")[0])]
-        with concurrent.futures.ThreadPoolExecutor(len(devices)) as threads:
-            for done in [threads.submit(lambda group=group: [self.make(i) for i in group]) for group in devices]:
-                done.result()
-        for way in dict.fromkeys(ways[1:]):
-            if way != ways[0]:
-                self.attempt(*(lambda r=recipe: self.measure(0, r, self.model(0, r), way) for recipe in self.arguments.recipes))
-        self.attempt(self.compare_statistics, *(lambda r=recipe: self.compare_models(r) for recipe in self.arguments.recipes))
-        for failure in self.failures:
-            print(f"\nFAILED {failure}")
+        by_device = {}
+        for number, way in enumerate(ways):
+            by_device.setdefault(way.split(":")[0], []).append(number)
+        with concurrent.futures.ThreadPoolExecutor(len(by_device)) as threads:
+            for numbers in by_device.values():
+                threads.submit(lambda numbers=numbers: [self.attempt(self.make, number) for number in numbers])
+        for recipe in self.arguments.recipes:
+            for way in dict.fromkeys(ways):
+                if way != ways[0]:
+                    self.attempt(self.measure, 0, recipe, self.model(0, recipe), way)
+        self.attempt(self.compare_statistics)
+        for recipe in self.arguments.recipes:
+            self.attempt(self.compare_models, recipe)
 
     def compare_statistics(self):
         others = [i for i in range(1, len(self.arguments.ways)) if self.statistics(i).exists()]
