@@ -25,4 +25,22 @@ public final class Futures {
       throw (CancellationException) new CancellationException().initCause(e);
     }
   }
+
+  /// Waits for the end of the work whatever it is, interrupts of this thread included; those are
+  /// seen afterwards.
+  public static void end(Future<?> work) {
+    boolean interrupted = false;
+    while (!work.isDone()) {
+      try {
+        work.get();
+      } catch (ExecutionException e) {
+        break; // who awaits it learns of it
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
 }

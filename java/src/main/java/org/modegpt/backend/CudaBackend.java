@@ -187,9 +187,13 @@ final class CudaBackend extends NativeBackend {
           there = allocate(call, source.dtype(), source.rows(), source.cols());
           copyRows(source, there);
         }
-        Tensor packed = Tensor.allocate(call, source.dtype(), source.rows(), source.cols());
-        move(there, packed);
-        destination.copyFrom(packed);
+        if (destination.contiguous()) {
+          move(there, destination);
+        } else {
+          Tensor packed = Tensor.allocate(call, source.dtype(), source.rows(), source.cols());
+          move(there, packed);
+          destination.copyFrom(packed);
+        }
       }
     }
   }

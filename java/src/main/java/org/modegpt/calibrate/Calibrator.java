@@ -9,12 +9,12 @@ import org.jspecify.annotations.Nullable;
 import org.modegpt.Progress;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
+import org.modegpt.model.Background;
 import org.modegpt.model.DenseBlocks;
 import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Residents;
 import org.modegpt.model.StreamingPass;
 import org.modegpt.model.Transformer;
-import org.modegpt.tensor.Tensor;
 
 /// Runs the dense model once over calibration sequences, layer by layer, and writes the statistics
 /// of every layer. A run that was killed is continued by the same call: finished layers are kept
@@ -35,10 +35,10 @@ public final class Calibrator {
   public void run(CalibrationData data, Path output, Progress progress) {
     requireFit(data);
     Map<String, String> metadata = metadata(model, data);
-    try (PartialCalibration partial = PartialCalibration.open(output, metadata)) {
+    try (PartialCalibration partial = PartialCalibration.open(output, metadata, model.config())) {
       try {
         run(data, partial, progress);
-        partial.finish(model.config().layers());
+        partial.finish();
       } catch (UserException e) {
         partial
             .discard(); // trying again would fail again; only what was killed or cancelled goes on
@@ -110,7 +110,8 @@ public final class Calibrator {
 
   private void run(CalibrationData data, PartialCalibration partial, Progress progress) {
     int layers = model.config().layers();
-    try (StreamingPass pass = new StreamingPass(backend, model, data.count(), data.tokens())) {
+    try (StreamingPass pass = new StreamingPass(backend, model, data.count(), data.tokens());
+        Background saving = new Background(backend)) {
       int start = partial.restore(backend, pass);
       if (start == 0) {
         pass.embed(data.sequences());
@@ -119,17 +120,35 @@ public final class Calibrator {
         if (partial.has(layer)) {
           pass.block(layer, StreamingPass.LayerTap.NONE);
         } else {
-          try (Arena arena = Arena.ofShared()) {
-            LayerStatistics sums = gather(pass, layer, data, arena, progress);
-            Map<String, Tensor> host = new LinkedHashMap<>();
-            sums.named().forEach((n, t) -> host.put(n, Residents.download(backend, arena, t)));
-            partial.save(layer, LayerStatistics.of(host));
-          }
+          save(pass, layer, data, partial, saving, progress);
         }
-        partial.checkpoint(backend, pass, layer + 1);
+        if (partial.wantsCheckpoint()) {
+          int next = layer + 1;
+          saving.run(d -> partial.checkpoint(pass.stream(), next, d), () -> {});
+          saving.finish();
+        }
       }
+      saving.finish();
       long all = (long) layers * data.count();
       progress.update("calibrate", all, all, "sequence-layer");
+    }
+  }
+
+  /// Gathers the sums of a layer, which are saved while the next one's are gathered.
+  private void save(
+      StreamingPass pass,
+      int layer,
+      CalibrationData data,
+      PartialCalibration partial,
+      Background saving,
+      Progress progress) {
+    Arena arena = Arena.ofShared();
+    try {
+      LayerStatistics sums = gather(pass, layer, data, arena, progress);
+      saving.run(downloads -> partial.save(layer, sums, downloads), arena::close);
+    } catch (RuntimeException e) {
+      arena.close();
+      throw e;
     }
   }
 

@@ -9,61 +9,90 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
+import org.modegpt.io.AtomicFile;
 import org.modegpt.io.SafetensorsFile;
 import org.modegpt.io.SafetensorsWriter;
 import org.modegpt.io.TensorInfo;
-import org.modegpt.model.Residents;
+import org.modegpt.model.Background;
+import org.modegpt.model.ModelConfig;
 import org.modegpt.model.StreamingPass;
 import org.modegpt.tensor.Tensor;
 
-/// The folder `<output>.partial` of a calibration in progress: a file of statistics per finished
-/// layer and now and then the residual stream, so that a killed run loses little. One process at a
-/// time, guarded by a file lock.
+/// The folder `<output>.partial` of a calibration in progress: the file that is being made, a mark
+/// for each layer that is in it, and now and then the residual stream, so that a killed run loses
+/// little. One process at a time, guarded by a file lock.
 final class PartialCalibration implements AutoCloseable {
   /// The residual stream is large; writing it may take at most this share of the time.
   private static final double CHECKPOINT_SHARE = 0.05;
 
   private static final long MIN_CHECKPOINT_NANOS = 10_000_000_000L;
 
-  private static final String NEXT_LAYER = "next_layer";
+  /// Rows of the residual stream that pass through the host together.
+  private static final long CHECKPOINT_ROWS = 4096;
 
-  private final Path output;
+  private static final String NEXT_LAYER = "next_layer";
+  private static final String LOCK = "lock";
+
   private final Path folder;
   private final Map<String, String> metadata;
   private final FileChannel lockFile;
+  private final SafetensorsWriter writer;
   private long lastCheckpoint = System.nanoTime();
   private long checkpointCost;
 
   private PartialCalibration(
-      Path output, Path folder, Map<String, String> metadata, FileChannel lockFile) {
-    this.output = output;
+      Path output,
+      Path folder,
+      Map<String, String> metadata,
+      FileChannel lockFile,
+      ModelConfig config) {
     this.folder = folder;
     this.metadata = metadata;
     this.lockFile = lockFile;
+    List<TensorInfo> declarations = StatisticsFile.declarations(config);
+    dropForeignFiles(declarations);
+    List<String> there = new ArrayList<>();
+    for (int layer = 0; layer < config.layers(); layer++) {
+      if (has(layer)) {
+        String prefix = StatisticsFile.prefix(layer);
+        declarations.stream()
+            .map(TensorInfo::name)
+            .filter(name -> name.startsWith(prefix))
+            .forEach(there::add);
+      }
+    }
+    this.writer = SafetensorsWriter.goOn(output, sumsFile(), metadata, declarations, there);
   }
 
   /// Opens or creates the folder. What is there from another model, text or seed is thrown away.
-  static PartialCalibration open(Path output, Map<String, String> metadata) {
+  @SuppressWarnings("MustBeClosedChecker") // the instance closes the lock's file
+  static PartialCalibration open(Path output, Map<String, String> metadata, ModelConfig config) {
     if (Files.exists(output)) {
       throw new UserException(output + " exists already; remove it or name another file");
     }
     Path folder = output.resolveSibling(output.getFileName() + ".partial");
+    FileChannel channel;
     try {
       Files.createDirectories(folder);
-      FileChannel channel =
+      channel =
           FileChannel.open(
-              folder.resolve("lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+              folder.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
       lock(channel, folder);
-      PartialCalibration partial = new PartialCalibration(output, folder, metadata, channel);
-      partial.dropForeignFiles();
-      return partial;
     } catch (IOException e) {
       throw new UserException("cannot write to " + folder + ": " + e.getMessage(), e);
+    }
+    try {
+      return new PartialCalibration(output, folder, metadata, channel, config);
+    } catch (RuntimeException e) {
+      release(channel, folder);
+      throw e;
     }
   }
 
@@ -81,30 +110,39 @@ final class PartialCalibration implements AutoCloseable {
     }
   }
 
-  private void dropForeignFiles() throws IOException {
+  private void dropForeignFiles(List<TensorInfo> declarations) {
+    if (belongs(declarations)) {
+      return;
+    }
     try (Stream<Path> files = Files.list(folder)) {
-      for (Path file : files.toList()) {
-        if (!file.getFileName().toString().equals("lock") && !belongs(file)) {
-          Files.delete(file);
-        }
+      for (Path file : files.filter(f -> !f.endsWith(LOCK)).toList()) {
+        Files.delete(file);
       }
+    } catch (IOException e) {
+      throw new UserException("cannot write to " + folder + ": " + e.getMessage(), e);
     }
   }
 
-  private boolean belongs(Path file) {
-    if (!file.getFileName().toString().endsWith(".safetensors")) {
+  /// Whether the file of sums is one that this run goes on with; what is beside it then is, too.
+  private boolean belongs(List<TensorInfo> declarations) {
+    if (!Files.exists(sumsFile())) {
       return false;
     }
-    try (SafetensorsFile part = SafetensorsFile.open(file)) {
-      return metadata.entrySet().stream()
-          .allMatch(e -> e.getValue().equals(part.metadata().get(e.getKey())));
+    try (SafetensorsFile file = SafetensorsFile.open(sumsFile())) {
+      return file.metadata().entrySet().containsAll(metadata.entrySet())
+          && Set.copyOf(StatisticsFile.declarations(file)).equals(Set.copyOf(declarations));
     } catch (UserException damaged) {
-      return false; // It is made again: files appear under their final name only when complete.
+      return false; // killed before it was begun as a whole
     }
   }
 
-  private Path layerFile(int layer) {
-    return folder.resolve("layer-%04d.safetensors".formatted(layer));
+  private Path sumsFile() {
+    return folder.resolve("statistics.safetensors");
+  }
+
+  /// There when the layer is in the file of sums, and on disk.
+  private Path mark(int layer) {
+    return folder.resolve("layer-%04d".formatted(layer));
   }
 
   private Path streamFile() {
@@ -112,13 +150,15 @@ final class PartialCalibration implements AutoCloseable {
   }
 
   boolean has(int layer) {
-    return Files.exists(layerFile(layer));
+    return Files.exists(mark(layer));
   }
 
-  void save(int layer, LayerStatistics statistics) {
-    try (Arena arena = Arena.ofConfined()) {
-      write(layerFile(layer), metadata, StatisticsFile.stored(layer, statistics, arena));
+  void save(int layer, LayerStatistics statistics, Background.Downloads downloads) {
+    try (Arena arena = Arena.ofShared()) {
+      StatisticsFile.write(writer, layer, statistics, downloads, arena);
     }
+    writer.force();
+    AtomicFile.write(mark(layer), new byte[0]);
   }
 
   /// Fills the stream from the last checkpoint and returns the layer to go on with, 0 when there is
@@ -135,45 +175,34 @@ final class PartialCalibration implements AutoCloseable {
     }
   }
 
-  /// Writes the stream before layer `next`, if the last time is long enough ago for what it costs.
-  void checkpoint(Backend backend, StreamingPass pass, int next) {
-    long now = System.nanoTime();
-    if (now - lastCheckpoint
-        < Math.max(MIN_CHECKPOINT_NANOS, (long) (checkpointCost / CHECKPOINT_SHARE))) {
-      return;
-    }
-    try (Arena arena = Arena.ofShared()) {
-      Map<String, String> described = new java.util.LinkedHashMap<>(metadata);
-      described.put(NEXT_LAYER, Integer.toString(next));
-      write(
-          streamFile(),
-          described,
-          Map.of("stream", Residents.download(backend, arena, pass.stream())));
-    }
-    lastCheckpoint = System.nanoTime();
-    checkpointCost = lastCheckpoint - now;
+  /// Whether the last checkpoint is long enough ago for what it costs.
+  boolean wantsCheckpoint() {
+    double wait = Math.max(MIN_CHECKPOINT_NANOS, checkpointCost / CHECKPOINT_SHARE);
+    return System.nanoTime() - lastCheckpoint >= wait;
   }
 
-  /// Joins the layers to the output file and removes the folder.
-  void finish(int layers) {
-    List<SafetensorsFile> parts = new ArrayList<>();
-    try {
-      List<TensorInfo> declarations = new ArrayList<>();
-      for (int layer = 0; layer < layers; layer++) {
-        SafetensorsFile part = SafetensorsFile.open(layerFile(layer));
-        parts.add(part);
-        declarations.addAll(StatisticsFile.declarations(part));
+  /// Writes the stream before layer `next`; all layers before it are saved.
+  void checkpoint(Tensor stream, int next, Background.Downloads downloads) {
+    long start = System.nanoTime();
+    Map<String, String> described = new LinkedHashMap<>(metadata);
+    described.put(NEXT_LAYER, Integer.toString(next));
+    try (SafetensorsWriter file =
+        SafetensorsWriter.create(
+            streamFile(), described, List.of(TensorInfo.of("stream", stream)))) {
+      SafetensorsWriter.Pieces pieces = file.pieces("stream");
+      for (long from = 0; from < stream.rows(); from += CHECKPOINT_ROWS) {
+        long to = Math.min(stream.rows(), from + CHECKPOINT_ROWS);
+        pieces.write(from * stream.cols(), downloads.host(stream.rows(from, to)));
       }
-      try (SafetensorsWriter writer = SafetensorsWriter.create(output, metadata, declarations);
-          Arena arena = Arena.ofConfined()) {
-        for (SafetensorsFile part : parts) {
-          part.names().forEach(n -> writer.write(n, part.get(n, arena)));
-        }
-        writer.commit();
-      }
-    } finally {
-      parts.forEach(SafetensorsFile::close);
+      file.commit();
     }
+    lastCheckpoint = System.nanoTime();
+    checkpointCost = lastCheckpoint - start;
+  }
+
+  /// Makes the file appear and removes the folder.
+  void finish() {
+    writer.commit();
     discard();
   }
 
@@ -189,17 +218,16 @@ final class PartialCalibration implements AutoCloseable {
     }
   }
 
-  private static void write(Path path, Map<String, String> metadata, Map<String, Tensor> tensors) {
-    List<TensorInfo> declarations =
-        tensors.entrySet().stream().map(e -> TensorInfo.of(e.getKey(), e.getValue())).toList();
-    try (SafetensorsWriter writer = SafetensorsWriter.create(path, metadata, declarations)) {
-      tensors.forEach(writer::write);
-      writer.commit();
+  @Override
+  public void close() {
+    try {
+      writer.close();
+    } finally {
+      release(lockFile, folder);
     }
   }
 
-  @Override
-  public void close() {
+  private static void release(FileChannel lockFile, Path folder) {
     try {
       lockFile.close();
     } catch (IOException e) {

@@ -68,7 +68,7 @@ public abstract sealed class Statistics implements AutoCloseable
   }
 
   /// Statistics of one layer, on the host or on the device they are resident on; they live as long
-  /// as `arena` or longer.
+  /// as `arena`, a shared one, or longer.
   public abstract LayerStatistics layer(int index, Arena arena);
 
   /// Block influence of every layer.

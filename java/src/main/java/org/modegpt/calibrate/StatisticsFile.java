@@ -1,16 +1,19 @@
 package org.modegpt.calibrate;
 
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.LongStream;
 import org.modegpt.UserException;
+import org.modegpt.backend.Bands;
 import org.modegpt.io.SafetensorsFile;
 import org.modegpt.io.SafetensorsWriter;
 import org.modegpt.io.TensorInfo;
+import org.modegpt.model.Background;
+import org.modegpt.model.ModelConfig;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
@@ -18,6 +21,9 @@ import org.modegpt.tensor.Tensor;
 /// {@link LayerStatistics#named}; the two large Gram matrices are stored as packed lower triangles
 /// (row 0, row 1, …). Thread-safe.
 final class StatisticsFile extends Statistics {
+  /// A large matrix passes through the host in so many bands of rows.
+  private static final int BANDS = 16;
+
   private final SafetensorsFile file;
 
   private StatisticsFile(Path path, SafetensorsFile file) {
@@ -126,37 +132,82 @@ final class StatisticsFile extends Statistics {
     return LAYERS + "." + layer + ".";
   }
 
-  /// The tensors of one layer as stored: names with prefix, large Gram matrices packed.
-  static Map<String, Tensor> stored(int layer, LayerStatistics statistics, Arena arena) {
-    Map<String, Tensor> stored = new LinkedHashMap<>();
-    statistics
-        .named()
-        .forEach((sum, t) ->
-            stored.put(
-                prefix(layer) + sum, LayerStatistics.TRIANGLES.contains(sum) ? pack(t, arena) : t));
-    return stored;
+  /// The tensors of a model's statistics as they are stored.
+  static List<TensorInfo> declarations(ModelConfig config) {
+    List<TensorInfo> declarations = new ArrayList<>();
+    for (int layer = 0; layer < config.layers(); layer++) {
+      String prefix = prefix(layer);
+      LayerStatistics.sizes(config, layer)
+          .forEach((sum, size) -> {
+            boolean triangle = LayerStatistics.TRIANGLES.contains(sum);
+            long rows = triangle ? 1 : size.rows();
+            long cols = triangle ? packed(size.rows()) : size.cols();
+            declarations.add(TensorInfo.of(prefix + sum, DType.F64, rows, cols));
+          });
+    }
+    return declarations;
   }
 
-  private static Tensor pack(Tensor square, Arena arena) {
-    long n = square.rows();
-    Tensor packed = Tensor.allocate(arena, DType.F64, 1, n * (n + 1) / 2);
-    long at = 0;
-    for (long i = 0; i < n; i++) {
-      MemorySegment.copy(
-          square.data(), i * square.stride() * 8, packed.data(), at * 8, (i + 1) * 8);
-      at += i + 1;
-    }
-    return packed;
+  /// Elements of the first `rows` rows of a lower triangle.
+  private static long packed(long rows) {
+    return rows * (rows + 1) / 2;
+  }
+
+  /// Writes the sums of a layer.
+  ///
+  /// @param arena for memory of the host
+  static void write(
+      SafetensorsWriter writer,
+      int layer,
+      LayerStatistics statistics,
+      Background.Downloads downloads,
+      Arena arena) {
+    statistics
+        .named()
+        .forEach((sum, tensor) -> {
+          String name = prefix(layer) + sum;
+          if (LayerStatistics.TRIANGLES.contains(sum)) {
+            writeTriangle(writer.pieces(name), tensor, downloads, arena);
+          } else {
+            writer.write(name, downloads.host(tensor));
+          }
+        });
+  }
+
+  /// Some rows at a time, which bounds the memory of the host.
+  private static void writeTriangle(
+      SafetensorsWriter.Pieces pieces, Tensor square, Background.Downloads downloads, Arena arena) {
+    long size = square.rows();
+    Tensor memory = Tensor.allocate(arena, DType.F64, 1, Math.ceilDiv(size, BANDS) * size);
+    Bands.each(
+        size,
+        BANDS,
+        (from, to) -> {
+          Tensor band = downloads.host(square.rows(from, to).columns(0, to));
+          Tensor piece = memory.columns(0, packed(to) - packed(from));
+          rows(from, to)
+              .forEach(i ->
+                  piece
+                      .columns(packed(i) - packed(from), packed(i + 1) - packed(from))
+                      .copyFrom(band.rows(i - from, i - from + 1).columns(0, i + 1)));
+          pieces.write(packed(from), piece);
+        });
+  }
+
+  /// Rows `from` (inclusive) to `to` (exclusive), from several threads.
+  private static LongStream rows(long from, long to) {
+    return LongStream.range(from, to).parallel();
   }
 
   private static Tensor unpack(Tensor packed, Arena arena) {
     long n = (long) ((Math.sqrt(8.0 * packed.cols() + 1) - 1) / 2);
     Tensor square = Tensor.allocate(arena, DType.F64, n, n);
-    long at = 0;
-    for (long i = 0; i < n; i++) {
-      MemorySegment.copy(packed.data(), at * 8, square.data(), i * n * 8, (i + 1) * 8);
-      at += i + 1;
-    }
+    rows(0, n)
+        .forEach(i ->
+            square
+                .rows(i, i + 1)
+                .columns(0, i + 1)
+                .copyFrom(packed.columns(packed(i), packed(i + 1))));
     return square;
   }
 

@@ -19,6 +19,7 @@ import org.modegpt.io.ModelWriter;
 import org.modegpt.io.TensorInfo;
 import org.modegpt.model.Architecture;
 import org.modegpt.model.Architecture.Global;
+import org.modegpt.model.Background;
 import org.modegpt.model.BlockLoader;
 import org.modegpt.model.BlockWeights;
 import org.modegpt.model.LayerShape;
@@ -170,7 +171,7 @@ public final class Compressor {
       try (BlockCompressor blocks =
               new BlockCompressor(backend, config, recipe, memos(statistics, recipe));
           BlockLoader loader = new BlockLoader(backend, model);
-          BlockWriter writes = new BlockWriter(backend, weights);
+          Background writes = new Background(backend);
           PrefixRefit refit =
               refits ? new PrefixRefit(model, backend, recipe.refit(), text.calibration()) : null) {
         for (int layer = 0; layer < config.layers(); layer++) {
@@ -178,7 +179,16 @@ public final class Compressor {
           progress.update("compress", layer, config.layers(), "layer");
           LayerRanks ranks = plan.layers().get(layer);
           CompressedBlock block =
-              compress(blocks, refit, statistics, layer, ranks, loader.get(layer), writes, output);
+              compress(
+                  blocks,
+                  refit,
+                  statistics,
+                  layer,
+                  ranks,
+                  loader.get(layer),
+                  writes,
+                  weights,
+                  output);
           kept.add(new CompactConfig.Layer(block.shape(), block.weights().keySet()));
           double share = (double) sizes.parameters(ranks) / sizes.parameters();
           layers.add(
@@ -237,7 +247,8 @@ public final class Compressor {
       int layer,
       LayerRanks ranks,
       BlockLoader.Loaded loaded,
-      BlockWriter writes,
+      Background writes,
+      CheckpointWriter writer,
       Output output) {
     Arena arena = Arena.ofShared();
     try (loaded) {
@@ -257,7 +268,9 @@ public final class Compressor {
             ready.put(name, Residents.converted(backend, arena, source, dtype(name, output)));
           });
       backend.sync();
-      writes.write(ready, arena::close);
+      writes.run(
+          downloads -> ready.forEach((name, tensor) -> writer.write(name, downloads.host(tensor))),
+          arena::close);
       return block;
     } catch (RuntimeException e) {
       backend.sync();

@@ -5,20 +5,26 @@ import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
+import java.nio.file.OpenOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.HashSet;
+import java.util.List;
 import java.util.Locale;
+import java.util.Set;
 import org.modegpt.UserException;
 
 /// A file that appears under its name only when it is complete and on disk: it is written as
 /// `NAME.tmp` beside it, synchronised and renamed. Closing without {@link #commit()} removes it;
-/// what a killed program left is overwritten by the next.
+/// what a killed program left is overwritten by the next. {@link #goOn} instead keeps what was
+/// written.
 public final class AtomicFile implements AutoCloseable {
   private static final int CHUNK = 1 << 26;
 
   private final Path target;
   private final Path temporary;
+  private final boolean stays;
   private final FileChannel channel;
   private boolean committed;
 
@@ -26,20 +32,46 @@ public final class AtomicFile implements AutoCloseable {
   ///
   /// @throws UserException if the folder is missing, not writable or too full
   public AtomicFile(Path target, long bytes) {
+    this(
+        target,
+        target.resolveSibling(target.getFileName() + ".tmp"),
+        false,
+        bytes,
+        StandardOpenOption.TRUNCATE_EXISTING);
+  }
+
+  private AtomicFile(Path target, Path temporary, boolean stays, long bytes, OpenOption... more) {
     this.target = target;
-    this.temporary = target.resolveSibling(target.getFileName() + ".tmp");
+    this.temporary = temporary;
+    this.stays = stays;
     try {
       if (Files.isDirectory(target)) {
         throw new UserException("cannot write %s: it is a folder".formatted(target));
       }
-      requireSpace(target.toAbsolutePath().getParent(), bytes, target);
-      this.channel =
-          FileChannel.open(
-              temporary,
-              StandardOpenOption.CREATE,
-              StandardOpenOption.WRITE,
-              StandardOpenOption.TRUNCATE_EXISTING);
+      requireSpace(temporary.toAbsolutePath().getParent(), bytes, target);
+      Set<OpenOption> options = new HashSet<>(List.of(more));
+      options.add(StandardOpenOption.CREATE);
+      options.add(StandardOpenOption.WRITE);
+      this.channel = FileChannel.open(temporary, options);
     } catch (IOException e) {
+      throw IoErrors.writing(target, e);
+    }
+  }
+
+  /// Opens a file that is written over several runs of the program: what `temporary` (on the same
+  /// file system) holds is kept, when it is opened and when it is closed without a commit.
+  ///
+  /// @param size of the whole file, which it has at once
+  /// @param missing bytes that are still to be written, and must fit on the disk
+  static AtomicFile goOn(Path target, Path temporary, long size, long missing) {
+    AtomicFile file = new AtomicFile(target, temporary, true, missing);
+    try {
+      if (file.channel.size() < size) {
+        file.write(size - 1, ByteBuffer.allocate(1));
+      }
+      return file;
+    } catch (IOException e) {
+      file.close();
       throw IoErrors.writing(target, e);
     }
   }
@@ -85,6 +117,15 @@ public final class AtomicFile implements AutoCloseable {
     }
   }
 
+  /// Makes durable what has been written.
+  void force() {
+    try {
+      channel.force(false);
+    } catch (IOException e) {
+      throw IoErrors.writing(target, e);
+    }
+  }
+
   /// Makes the file durable and visible under its name, replacing what was there.
   public void commit() {
     try {
@@ -113,7 +154,9 @@ public final class AtomicFile implements AutoCloseable {
     if (!committed) {
       try {
         channel.close();
-        Files.deleteIfExists(temporary);
+        if (!stays) {
+          Files.deleteIfExists(temporary);
+        }
       } catch (IOException e) {
         throw IoErrors.writing(temporary, e);
       }

@@ -7,10 +7,13 @@ import java.nio.file.Path;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.EnumSet;
+import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 import tools.jackson.databind.node.ArrayNode;
@@ -42,11 +45,30 @@ public final class SafetensorsWriter implements AutoCloseable {
   /// @param tensors F64, F32, F16, BF16 or I32, each name once
   public static SafetensorsWriter create(
       Path path, Map<String, String> metadata, Collection<TensorInfo> tensors) {
-    return new SafetensorsWriter(path, metadata, tensors);
+    return new SafetensorsWriter(path, null, metadata, tensors, List.of());
+  }
+
+  /// The same over several runs of the program: the file is `temporary` until it is complete, and
+  /// stays when this is closed before.
+  ///
+  /// @param temporary on the file system of `path`; made for the same metadata and tensors, or
+  ///   missing
+  /// @param there names of the tensors that it holds already
+  public static SafetensorsWriter goOn(
+      Path path,
+      Path temporary,
+      Map<String, String> metadata,
+      Collection<TensorInfo> tensors,
+      Collection<String> there) {
+    return new SafetensorsWriter(path, temporary, metadata, tensors, there);
   }
 
   private SafetensorsWriter(
-      Path path, Map<String, String> metadata, Collection<TensorInfo> tensors) {
+      Path path,
+      @Nullable Path temporary,
+      Map<String, String> metadata,
+      Collection<TensorInfo> tensors,
+      Collection<String> there) {
     this.path = path;
     SortedMap<String, String> all = new TreeMap<>(metadata);
     all.put("format", "pt");
@@ -65,7 +87,16 @@ public final class SafetensorsWriter implements AutoCloseable {
     }
     byte[] header = header(root);
     places.moveBehind(header.length);
-    this.file = new AtomicFile(path, at + header.length);
+    long size = header.length + at;
+    long missing = size;
+    for (String name : there) {
+      places.take(name);
+      missing -= places.declared(name).bytes();
+    }
+    this.file =
+        temporary == null
+            ? new AtomicFile(path, size)
+            : AtomicFile.goOn(path, temporary, size, missing);
     try {
       file.write(0, ByteBuffer.wrap(header));
     } catch (RuntimeException e) {
@@ -112,6 +143,37 @@ public final class SafetensorsWriter implements AutoCloseable {
         file.write(at + i * rowBytes, tensor.rows(i, i + 1).asBytes());
       }
     }
+  }
+
+  /// A declared tensor that is written in pieces, of which none may be left out. Pieces may come in
+  /// any order and from several threads.
+  public final class Pieces {
+    private final TensorInfo declaration;
+    private final long at;
+
+    private Pieces(String name) {
+      this.at = places.take(name);
+      this.declaration = places.declared(name);
+    }
+
+    /// Writes the elements from `first` on: a contiguous host tensor of the declared type.
+    public void write(long first, Tensor piece) {
+      Objects.checkFromIndexSize(first, piece.elements(), declaration.elements());
+      if (piece.dtype() != dtype(declaration)) {
+        throw new IllegalArgumentException(declaration + " cannot hold " + piece.describe());
+      }
+      file.write(at + piece.dtype().bytes(first), piece.asBytes());
+    }
+  }
+
+  /// Begins a declared tensor that is written in pieces.
+  public Pieces pieces(String name) {
+    return new Pieces(name);
+  }
+
+  /// Makes durable what has been written.
+  public void force() {
+    file.force();
   }
 
   /// Completes the file.

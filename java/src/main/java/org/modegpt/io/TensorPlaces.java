@@ -40,10 +40,22 @@ final class TensorPlaces {
       throw new IllegalArgumentException(
           "'%s' is declared as %s, got %s".formatted(name, declaration, tensor.describe()));
     }
+    return take(name);
+  }
+
+  /// The place of a tensor that is written by whoever asks.
+  long take(String name) {
+    if (!declared.containsKey(name)) {
+      throw new IllegalArgumentException("tensor '" + name + "' is not declared");
+    }
     if (!written.add(name)) {
       throw new IllegalArgumentException("'" + name + "' is written twice");
     }
     return offsets.get(name);
+  }
+
+  TensorInfo declared(String name) {
+    return declared.get(name);
   }
 
   /// @throws IllegalStateException if a declared tensor of the file `path` was not written

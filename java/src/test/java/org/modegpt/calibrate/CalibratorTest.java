@@ -55,7 +55,7 @@ class CalibratorTest {
   void statisticsAreThoseOfTheReference() {
     try (SafetensorsFile golden =
             SafetensorsFile.open(TestData.golden("stories260K-statistics.safetensors"));
-        Arena arena = Arena.ofConfined();
+        Arena arena = Arena.ofShared();
         Statistics statistics =
             Statistics.open(
                 calibrate(sequences(golden, arena), folder.resolve("s"), Progress.SILENT))) {
@@ -104,7 +104,7 @@ class CalibratorTest {
   void partsAddUp() {
     try (SafetensorsFile golden =
             SafetensorsFile.open(TestData.golden("stories260K-statistics.safetensors"));
-        Arena arena = Arena.ofConfined()) {
+        Arena arena = Arena.ofShared()) {
       List<int[]> both = sequences(golden, arena);
       Path a = calibrate(both.subList(0, 1), folder.resolve("a"), Progress.SILENT);
       Path b = calibrate(both.subList(1, 2), folder.resolve("b"), Progress.SILENT);
@@ -137,29 +137,46 @@ class CalibratorTest {
     return worst;
   }
 
+  /// Leaves what a run that was stopped leaves.
+  private static void stopHalfWay(List<int[]> sequences, Path file) {
+    Progress stop =
+        (phase, done, total, unit) -> {
+          if (done >= total / 2) {
+            Thread.currentThread().interrupt();
+          }
+        };
+    assertThatThrownBy(() -> calibrate(sequences, file, stop))
+        .isInstanceOf(CancellationException.class);
+    assertThat(Thread.interrupted()).isTrue();
+    Path partial = file.resolveSibling(file.getFileName() + ".partial");
+    assertThat(partial.resolve("layer-0000")).exists();
+  }
+
   @Test
   void anInterruptedRunGoesOnAndGivesTheSameBytes() throws IOException {
     try (SafetensorsFile golden =
             SafetensorsFile.open(TestData.golden("stories260K-statistics.safetensors"));
-        Arena arena = Arena.ofConfined()) {
+        Arena arena = Arena.ofShared()) {
       List<int[]> ids = sequences(golden, arena);
       Path whole = calibrate(ids, folder.resolve("whole"), Progress.SILENT);
       Path stopped = folder.resolve("stopped");
-      Progress stop =
-          (phase, done, total, unit) -> {
-            if (done >= total / 2) {
-              Thread.currentThread().interrupt();
-            }
-          };
-      assertThatThrownBy(() -> calibrate(ids, stopped, stop))
-          .isInstanceOf(CancellationException.class);
-      assertThat(Thread.interrupted()).isTrue();
+      stopHalfWay(ids, stopped);
       assertThat(stopped).doesNotExist();
-      assertThat(folder.resolve("stopped.partial/layer-0000.safetensors")).exists();
       calibrate(ids, stopped, Progress.SILENT);
       assertThat(Files.mismatch(whole, stopped)).isEqualTo(-1);
       assertThat(folder.resolve("stopped.partial")).doesNotExist();
     }
+  }
+
+  @Test
+  void whatWasBegunOnAnotherTextIsThrownAway() throws IOException {
+    List<int[]> text = List.of(IntStream.range(0, 64).toArray());
+    List<int[]> other = List.of(IntStream.range(0, 48).toArray());
+    Path file = folder.resolve("s");
+    stopHalfWay(other, file);
+    calibrate(text, file, Progress.SILENT);
+    assertThat(Files.mismatch(file, calibrate(text, folder.resolve("fresh"), Progress.SILENT)))
+        .isEqualTo(-1);
   }
 
   /// The CPU's back-end as if its memory were a device's own.
@@ -193,7 +210,7 @@ class CalibratorTest {
       assertThat(actual).isNotNull();
       assertThat(actual.blockInfluence()).isEqualTo(expected.blockInfluence());
       for (int layer = 0; layer < expected.layers(); layer++) {
-        try (Arena arena = Arena.ofConfined()) {
+        try (Arena arena = Arena.ofShared()) {
           Map<String, Tensor> sums = actual.layer(layer, arena).named();
           Map<String, Tensor> stored = expected.layer(layer, arena).named();
           assertThat(sums.keySet()).isEqualTo(stored.keySet());
@@ -225,7 +242,7 @@ class CalibratorTest {
   @ValueSource(longs = {1, 5, 16, 33, 172})
   void bandsGiveTheTriangleBack(long size) {
     try (Backend backend = Backends.open("reference", 1);
-        Arena arena = Arena.ofConfined()) {
+        Arena arena = Arena.ofShared()) {
       Tensor square = Tensor.allocate(arena, DType.F64, size, size);
       for (long i = 0; i < size; i++) {
         for (long j = 0; j <= i; j++) {

@@ -89,8 +89,7 @@ class KillTest {
     Path whole = folder.resolve("whole/out");
     finish(whole);
     Path calibrating = folder.resolve("calibrating/out");
-    killAt(
-        calibrating, folder.resolve("calibrating/out.statistics.partial/layer-0003.safetensors"));
+    killAt(calibrating, folder.resolve("calibrating/out.statistics.partial/layer-0003"));
     finish(calibrating);
     Path writing = folder.resolve("writing/out");
     killAt(writing, folder.resolve("writing/out.modegpt-tmp"));
