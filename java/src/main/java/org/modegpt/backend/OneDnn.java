@@ -14,6 +14,8 @@ import java.nio.file.Path;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.Settings;
+import org.modegpt.UserException;
+import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
 /// Products of bfloat16 matrices with float32 sums by oneDNN, an option for CPUs with bfloat16
@@ -23,6 +25,7 @@ final class OneDnn {
   private static final List<String> FILES = List.of("libgomp.so.1", "libdnnl.so.3");
 
   // Numbers of dnnl_types.h.
+  private static final int UNIMPLEMENTED = 3;
   private static final int CPU = 1;
   private static final int IN_ORDER = 1;
   private static final int BF16 = 2;
@@ -105,6 +108,7 @@ final class OneDnn {
   ///
   /// @param threads of the whole process from now on
   /// @throws BackendException with the reason when there is none
+  /// @throws UserException when this CPU has no bfloat16 products
   static synchronized OneDnn load(int threads) {
     OneDnn dnn = loaded;
     if (dnn == null) {
@@ -119,9 +123,20 @@ final class OneDnn {
                   "dnnl", "org/bytedeco/dnnl/" + NativeLibrary.platform() + "/", FILES);
       Downcalls.open(folder.resolve(FILES.getFirst()));
       dnn = new OneDnn(Downcalls.open(folder.resolve(FILES.getLast())));
+      dnn.tryProduct();
       loaded = dnn;
     }
     return dnn;
+  }
+
+  /// Fails at once where the first product of a long run would.
+  private void tryProduct() {
+    try (Arena arena = Arena.ofConfined()) {
+      product(
+          Tensor.allocate(arena, DType.BF16, 1, 1),
+          Tensor.allocate(arena, DType.BF16, 1, 1),
+          Tensor.allocate(arena, DType.F32, 1, 1));
+    }
   }
 
   private MethodHandle bind(String name, MemoryLayout... arguments) {
@@ -142,9 +157,13 @@ final class OneDnn {
       MemorySegment weights = handles.description(x.cols(), w.rows(), BF16, 1, w.stride());
       MemorySegment destination = handles.description(y.rows(), y.cols(), F32, y.stride(), 1);
       MemorySegment none = MemorySegment.NULL;
-      check(
-          "matmul",
-          (int) matmul.invokeExact(handles.out, engine, source, weights, none, destination, none));
+      int status =
+          (int) matmul.invokeExact(handles.out, engine, source, weights, none, destination, none);
+      if (status == UNIMPLEMENTED) {
+        throw new UserException(
+            "MODEGPT_GEMM is bf16, but this CPU has no AVX-512 and so no bfloat16 products; on this machine leave it f32");
+      }
+      check("matmul", status);
       MemorySegment product = handles.keep(destroyProduct);
       check("primitive", (int) primitive.invokeExact(handles.out, product));
       MemorySegment compiled = handles.keep(destroyPrimitive);

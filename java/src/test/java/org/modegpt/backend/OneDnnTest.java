@@ -1,22 +1,24 @@
 package org.modegpt.backend;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Random;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
+import org.modegpt.UserException;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
 class OneDnnTest {
 
   @Test
-  void productsOfRoundedInputsAreThoseOfTheReference() throws java.io.IOException {
-    Path cpu = Path.of("/proc/cpuinfo");
-    if (!Files.exists(cpu) || !Files.readString(cpu).contains("avx512_bf16")) {
+  void productsOfRoundedInputsAreThoseOfTheReference() throws IOException {
+    if (!cpu("avx512_bf16")) {
       System.out.println("skipped: this CPU has no bfloat16 instructions");
       Assumptions.abort("no avx512_bf16");
     }
@@ -41,6 +43,19 @@ class OneDnnTest {
         }
       }
     }
+  }
+
+  @Test
+  void anOldCpuIsRefusedBeforeAnyWork() throws IOException {
+    Assumptions.assumeFalse(cpu("avx512f"), "this CPU has bfloat16 products");
+    assertThatThrownBy(() -> OneDnn.load(2))
+        .isInstanceOf(UserException.class)
+        .hasMessageContaining("AVX-512");
+  }
+
+  private static boolean cpu(String feature) throws IOException {
+    Path file = Path.of("/proc/cpuinfo");
+    return Files.exists(file) && Files.readString(file).contains(feature);
   }
 
   /// Random values that bfloat16 holds exactly, as F32.
