@@ -97,6 +97,8 @@ class Speed:
 
         prompt = self.seconds(lambda: new(1))
         whole = self.seconds(lambda: new(1 + self.arguments.tokens))
+        if whole <= prompt:
+            raise RuntimeError("too much noise: more tokens took no longer")
         self.tell(f"generate {batch}", prompt_tokens_per_second=ids.numel() / prompt,
                   tokens_per_second=batch * self.arguments.tokens / (whole - prompt))
 
