@@ -130,13 +130,6 @@ public record LayerStatistics(
     return named;
   }
 
-  /// These sums on the back-end's device; each itself where it is there already.
-  public LayerStatistics uploaded(Backend backend, Arena arena) {
-    Map<String, Tensor> sums = new LinkedHashMap<>();
-    named().forEach((name, tensor) -> sums.put(name, Residents.upload(backend, arena, tensor)));
-    return of(sums);
-  }
-
   /// The inverse of {@link #named()}.
   public static LayerStatistics of(Map<String, Tensor> named) {
     Map<String, Tensor> extra = new LinkedHashMap<>(named);

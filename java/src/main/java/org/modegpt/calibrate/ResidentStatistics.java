@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.modegpt.backend.Backend;
+import org.modegpt.model.Ahead;
 import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Residents;
 import org.modegpt.tensor.Tensor;
@@ -69,6 +70,11 @@ final class ResidentStatistics extends Statistics {
     Map<String, Tensor> named = new LinkedHashMap<>(layer.others);
     layer.triangles.forEach((name, bands) -> named.put(name, bands.square(backend, owner)));
     return LayerStatistics.of(named);
+  }
+
+  @Override
+  public Ahead<LayerStatistics> ahead(Backend unused) {
+    return new Ahead<>(backend, null, layers(), (_, owner, index) -> layer(index, owner));
   }
 
   @Override

@@ -5,6 +5,8 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import org.modegpt.UserException;
+import org.modegpt.backend.Backend;
+import org.modegpt.model.Ahead;
 import org.modegpt.model.Transformer;
 
 /// Calibration statistics of a whole model, in a file or resident in the memory of a device. All
@@ -70,6 +72,10 @@ public abstract sealed class Statistics implements AutoCloseable
   /// Statistics of one layer, on the host or on the device they are resident on; they live as long
   /// as `arena`, a shared one, or longer.
   public abstract LayerStatistics layer(int index, Arena arena);
+
+  /// The statistics of layers on the device of `backend`, one after another. They must stay open
+  /// meanwhile.
+  public abstract Ahead<LayerStatistics> ahead(Backend backend);
 
   /// Block influence of every layer.
   public abstract double[] blockInfluence();

@@ -1,6 +1,7 @@
 package org.modegpt.calibrate;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -8,12 +9,15 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.LongStream;
 import org.modegpt.UserException;
+import org.modegpt.backend.Backend;
 import org.modegpt.backend.Bands;
 import org.modegpt.io.SafetensorsFile;
 import org.modegpt.io.SafetensorsWriter;
 import org.modegpt.io.TensorInfo;
+import org.modegpt.model.Ahead;
 import org.modegpt.model.Background;
 import org.modegpt.model.ModelConfig;
+import org.modegpt.model.Residents;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
@@ -48,11 +52,76 @@ final class StatisticsFile extends Statistics {
   /// In host memory, lower triangles unpacked.
   @Override
   public LayerStatistics layer(int index, Arena arena) {
+    return layer(
+        index,
+        arena,
+        (stored, packed) -> {
+          if (!packed) {
+            return stored;
+          }
+          long size = size(stored);
+          Tensor square = Tensor.allocate(arena, DType.F64, size, size);
+          unpack(stored, square, 0);
+          return square;
+        });
+  }
+
+  @Override
+  public Ahead<LayerStatistics> ahead(Backend backend) {
+    return new Ahead<>(
+        backend,
+        backend.sideStream(),
+        layers(),
+        (by, arena, index) ->
+            backend.unifiedMemory() ? layer(index, arena) : upload(by, arena, index));
+  }
+
+  /// On a device with memory of its own. Large matrices pass through pinned memory of the host,
+  /// some rows at a time.
+  private LayerStatistics upload(Backend backend, Arena arena, int index) {
+    try (Arena call = Arena.ofShared()) {
+      return layer(
+          index,
+          arena,
+          (stored, packed) -> {
+            if (!packed) {
+              return Residents.upload(backend, arena, stored);
+            }
+            long size = size(stored);
+            long most = Math.ceilDiv(size, BANDS);
+            MemorySegment stage = backend.hostMemory(call, DType.F64.bytes(most * size));
+            Tensor square = backend.allocate(arena, DType.F64, size, size);
+            Bands.each(
+                size,
+                BANDS,
+                (from, to) -> {
+                  Tensor band = Tensor.host(DType.F64, to - from, size, stage);
+                  unpack(stored, band, from);
+                  rows(from, to)
+                      .forEach(i ->
+                          band.rows(i - from, i - from + 1)
+                              .columns(i + 1, size)
+                              .asBytes()
+                              .fill((byte) 0));
+                  backend.copy(band, square.rows(from, to));
+                  backend.sync();
+                });
+            return square;
+          });
+    }
+  }
+
+  /// What becomes of a stored sum.
+  private interface Reading {
+    Tensor of(Tensor stored, boolean packed);
+  }
+
+  private LayerStatistics layer(int index, Arena arena, Reading reading) {
     Map<String, Tensor> named = new LinkedHashMap<>();
     for (String name : names(index)) {
       String sum = name.substring(name.lastIndexOf('.') + 1);
-      Tensor stored = file.get(name, arena);
-      named.put(sum, LayerStatistics.TRIANGLES.contains(sum) ? unpack(stored, arena) : stored);
+      boolean packed = LayerStatistics.TRIANGLES.contains(sum);
+      named.put(sum, reading.of(file.get(name, arena), packed));
     }
     return LayerStatistics.of(named);
   }
@@ -199,16 +268,18 @@ final class StatisticsFile extends Statistics {
     return LongStream.range(from, to).parallel();
   }
 
-  private static Tensor unpack(Tensor packed, Arena arena) {
-    long n = (long) ((Math.sqrt(8.0 * packed.cols() + 1) - 1) / 2);
-    Tensor square = Tensor.allocate(arena, DType.F64, n, n);
-    rows(0, n)
+  /// Rows of the matrix whose lower triangle is stored.
+  private static long size(Tensor packed) {
+    return (long) ((Math.sqrt(8.0 * packed.cols() + 1) - 1) / 2);
+  }
+
+  /// Fills rows up to the diagonal, the first of which is row `from` of the matrix.
+  private static void unpack(Tensor packed, Tensor band, long from) {
+    rows(from, from + band.rows())
         .forEach(i ->
-            square
-                .rows(i, i + 1)
+            band.rows(i - from, i - from + 1)
                 .columns(0, i + 1)
                 .copyFrom(packed.columns(packed(i), packed(i + 1))));
-    return square;
   }
 
   @Override

@@ -17,10 +17,10 @@ import org.modegpt.calibrate.Statistics;
 import org.modegpt.io.CheckpointWriter;
 import org.modegpt.io.ModelWriter;
 import org.modegpt.io.TensorInfo;
+import org.modegpt.model.Ahead;
 import org.modegpt.model.Architecture;
 import org.modegpt.model.Architecture.Global;
 import org.modegpt.model.Background;
-import org.modegpt.model.BlockLoader;
 import org.modegpt.model.BlockWeights;
 import org.modegpt.model.LayerShape;
 import org.modegpt.model.ModelConfig;
@@ -170,7 +170,8 @@ public final class Compressor {
               && plan.parameters(sizes) < config.matrixParameters();
       try (BlockCompressor blocks =
               new BlockCompressor(backend, config, recipe, memos(statistics, recipe));
-          BlockLoader loader = new BlockLoader(backend, model);
+          Ahead<BlockWeights> dense = model.blocksAhead(backend);
+          Ahead<LayerStatistics> sums = statistics.ahead(backend);
           Background writes = new Background(backend);
           PrefixRefit refit =
               refits ? new PrefixRefit(model, backend, recipe.refit(), text.calibration()) : null) {
@@ -180,15 +181,7 @@ public final class Compressor {
           LayerRanks ranks = plan.layers().get(layer);
           CompressedBlock block =
               compress(
-                  blocks,
-                  refit,
-                  statistics,
-                  layer,
-                  ranks,
-                  loader.get(layer),
-                  writes,
-                  weights,
-                  output);
+                  blocks, refit, sums, layer, ranks, dense.get(layer), writes, weights, output);
           kept.add(new CompactConfig.Layer(block.shape(), block.weights().keySet()));
           double share = (double) sizes.parameters(ranks) / sizes.parameters();
           layers.add(
@@ -243,16 +236,16 @@ public final class Compressor {
   private CompressedBlock compress(
       BlockCompressor blocks,
       @Nullable PrefixRefit refit,
-      Statistics statistics,
+      Ahead<LayerStatistics> statistics,
       int layer,
       LayerRanks ranks,
-      BlockLoader.Loaded loaded,
+      Ahead<BlockWeights>.Loaded loaded,
       Background writes,
       CheckpointWriter writer,
       Output output) {
     Arena arena = Arena.ofShared();
     try (loaded) {
-      BlockWeights dense = loaded.weights();
+      BlockWeights dense = loaded.value();
       CompressedBlock block = compress(blocks, arena, statistics, layer, dense.tensors(), ranks);
       if (refit != null) {
         block = refit.next(arena, dense, block);
@@ -284,13 +277,12 @@ public final class Compressor {
   private CompressedBlock compress(
       BlockCompressor blocks,
       Arena arena,
-      Statistics statistics,
+      Ahead<LayerStatistics> statistics,
       int layer,
       Map<Role, Tensor> weights,
       LayerRanks ranks) {
-    try (Arena ofStatistics = Arena.ofShared()) {
-      LayerStatistics sums = statistics.layer(layer, ofStatistics).uploaded(backend, ofStatistics);
-      CompressedBlock block = blocks.compress(arena, layer, weights, sums, ranks);
+    try (Ahead<LayerStatistics>.Loaded sums = statistics.get(layer)) {
+      CompressedBlock block = blocks.compress(arena, layer, weights, sums.value(), ranks);
       backend.sync();
       return block;
     }

@@ -17,6 +17,7 @@ import org.modegpt.calibrate.LayerStatistics;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.evaluate.DivergenceProbe;
 import org.modegpt.evaluate.DivergenceProbe.Variant;
+import org.modegpt.model.Ahead;
 import org.modegpt.model.BlockWeights;
 import org.modegpt.model.DenseBlocks;
 import org.modegpt.model.Transformer;
@@ -51,6 +52,7 @@ final class MeasuredAllocation implements AutoCloseable {
   private final Transformer model;
   private final Backend backend;
   private final Statistics statistics;
+  private final Ahead<LayerStatistics> sums;
   private final Recipe recipe;
   private final BlockSizes sizes;
   private final BlockCompressor blocks;
@@ -72,6 +74,7 @@ final class MeasuredAllocation implements AutoCloseable {
     this.model = model;
     this.backend = backend;
     this.statistics = statistics;
+    this.sums = statistics.ahead(backend);
     this.recipe = recipe;
     this.sizes = BlockSizes.of(model.config()).under(recipe);
     this.blocks = new BlockCompressor(backend, model.config(), recipe, memos).forManyRanks();
@@ -210,7 +213,7 @@ final class MeasuredAllocation implements AutoCloseable {
     ranks.remove(sizes.fullRank(module));
     int[] descending = ranks.descendingSet().stream().mapToInt(Integer::intValue).toArray();
     double[] errors =
-        blocks.localErrors(of.layer, of.weights.tensors(), of.sums, module, descending);
+        blocks.localErrors(of.layer, of.weights.tensors(), of.sums.value(), module, descending);
     Map<Integer, Double> local = new TreeMap<>();
     for (int i = 0; i < errors.length; i++) {
       local.put(descending[i], errors[i]);
@@ -315,7 +318,8 @@ final class MeasuredAllocation implements AutoCloseable {
           CompressedBlock base = base(layer, ranks == null ? LayerRanks.full(sizes) : ranks);
           Held of = held(layer);
           CompressedBlock block =
-              blocks.replace(arena, layer, of.weights.tensors(), of.sums, base, module, rank);
+              blocks.replace(
+                  arena, layer, of.weights.tensors(), of.sums.value(), base, module, rank);
           return loaded(block, arena);
         });
   }
@@ -325,7 +329,7 @@ final class MeasuredAllocation implements AutoCloseable {
     Held of = held(layer);
     CompressedBlock made = of.made;
     if (made == null || !ranks.equals(of.ranks)) {
-      made = blocks.compress(of.memory, layer, of.weights.tensors(), of.sums, ranks);
+      made = blocks.compress(of.memory, layer, of.weights.tensors(), of.sums.value(), ranks);
       of.made = made;
       of.ranks = ranks;
     }
@@ -338,19 +342,20 @@ final class MeasuredAllocation implements AutoCloseable {
     final int layer;
     final Arena memory = Arena.ofShared();
     final BlockWeights weights;
-    final LayerStatistics sums;
+    final Ahead<LayerStatistics>.Loaded sums;
     @Nullable CompressedBlock made;
     @Nullable LayerRanks ranks;
 
     Held(int layer) {
       this.layer = layer;
       this.weights = dense.get(layer, memory);
-      this.sums = statistics.layer(layer, memory).uploaded(backend, memory);
+      this.sums = MeasuredAllocation.this.sums.get(layer);
     }
 
     @Override
     public void close() {
       backend.sync();
+      sums.close();
       memory.close();
     }
   }
@@ -381,6 +386,7 @@ final class MeasuredAllocation implements AutoCloseable {
     if (held != null) {
       held.close();
     }
+    sums.close();
     probe.close();
     dense.close();
     blocks.close();

@@ -21,7 +21,7 @@ public final class StreamingPass implements AutoCloseable {
   private final Arena arena = Arena.ofShared();
   private final Tensor stream;
   private final BlockForward forward;
-  private @Nullable BlockLoader loader;
+  private @Nullable Ahead<BlockWeights> blocks;
 
   /// @param tokens length of every sequence
   public StreamingPass(Backend backend, Transformer model, int sequences, int tokens) {
@@ -75,11 +75,11 @@ public final class StreamingPass implements AutoCloseable {
 
   /// Sends every sequence through block `layer`.
   public void block(int layer, LayerTap tap) {
-    if (loader == null) {
-      loader = new BlockLoader(backend, model);
+    if (blocks == null) {
+      blocks = model.blocksAhead(backend);
     }
-    try (BlockLoader.Loaded block = loader.get(layer)) {
-      block(block.weights(), tap);
+    try (Ahead<BlockWeights>.Loaded block = blocks.get(layer)) {
+      block(block.value(), tap);
     }
   }
 
@@ -125,8 +125,8 @@ public final class StreamingPass implements AutoCloseable {
   @Override
   public void close() {
     backend.sync();
-    if (loader != null) {
-      loader.close();
+    if (blocks != null) {
+      blocks.close();
     }
     forward.close();
     arena.close();

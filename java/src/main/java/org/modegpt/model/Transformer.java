@@ -124,6 +124,15 @@ public final class Transformer implements AutoCloseable {
     return new BlockWeights(shape, tensors, frequencies(backend, arena, shape));
   }
 
+  /// The blocks one after another, for passes over many tokens.
+  public Ahead<BlockWeights> blocksAhead(Backend backend) {
+    return new Ahead<>(
+        backend,
+        backend.sideStream(),
+        config.layers(),
+        (by, arena, layer) -> block(by, arena, layer, Residence.F32));
+  }
+
   /// A block of this model's kind with weights that are on the back-end's device already.
   public BlockWeights block(
       Backend backend, Arena arena, LayerShape shape, Map<Role, Tensor> weights) {

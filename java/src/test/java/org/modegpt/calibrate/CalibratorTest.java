@@ -24,6 +24,7 @@ import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
 import org.modegpt.backend.Backends;
 import org.modegpt.io.SafetensorsFile;
+import org.modegpt.model.Ahead;
 import org.modegpt.model.Transformer;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
@@ -199,28 +200,38 @@ class CalibratorTest {
             new CalibrationData(ids, "hash", "test", 0), folder.resolve("none"), Progress.SILENT);
   }
 
+  /// On a device, whether they stayed there or are uploaded from the file.
   @Test
   void residentStatisticsAreThoseOfTheFile() {
     List<int[]> ids = List.of(IntStream.range(0, 100).toArray());
-    Path file = calibrate(ids, folder.resolve("file"), Progress.SILENT);
+    Path path = calibrate(ids, folder.resolve("file"), Progress.SILENT);
     try (Transformer model = Transformer.open(TestData.model("stories260K"));
         Backend cpu = Backends.open("cpu", 2);
-        Statistics expected = Statistics.open(file);
-        Statistics actual = resident(model, device(cpu, Long.MAX_VALUE), ids)) {
-      assertThat(actual).isNotNull();
-      assertThat(actual.blockInfluence()).isEqualTo(expected.blockInfluence());
-      for (int layer = 0; layer < expected.layers(); layer++) {
-        try (Arena arena = Arena.ofShared()) {
-          Map<String, Tensor> sums = actual.layer(layer, arena).named();
-          Map<String, Tensor> stored = expected.layer(layer, arena).named();
-          assertThat(sums.keySet()).isEqualTo(stored.keySet());
-          for (String name : stored.keySet()) {
-            assertThat(sums.get(name).asBytes().mismatch(stored.get(name).asBytes()))
-                .as("layer %d %s", layer, name)
-                .isEqualTo(-1);
+        Statistics file = Statistics.open(path)) {
+      Backend device = device(cpu, Long.MAX_VALUE);
+      try (Statistics resident = resident(model, device, ids);
+          Ahead<LayerStatistics> uploaded = file.ahead(device)) {
+        assertThat(resident).isNotNull();
+        assertThat(resident.blockInfluence()).isEqualTo(file.blockInfluence());
+        for (int layer = 0; layer < file.layers(); layer++) {
+          try (Arena arena = Arena.ofShared();
+              Ahead<LayerStatistics>.Loaded loaded = uploaded.get(layer)) {
+            LayerStatistics expected = file.layer(layer, arena);
+            assertSame(expected, resident.layer(layer, arena));
+            assertSame(expected, loaded.value());
           }
         }
       }
+    }
+  }
+
+  private static void assertSame(LayerStatistics expected, LayerStatistics actual) {
+    Map<String, Tensor> sums = expected.named();
+    assertThat(actual.named().keySet()).isEqualTo(sums.keySet());
+    for (String name : sums.keySet()) {
+      assertThat(actual.named().get(name).asBytes().mismatch(sums.get(name).asBytes()))
+          .as(name)
+          .isEqualTo(-1);
     }
   }
 
