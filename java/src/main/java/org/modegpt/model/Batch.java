@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Iterator;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.Progress;
 
@@ -76,18 +77,23 @@ final class Batch {
       return false;
     }
     if (settings.sampling().greedy()) {
-      int[] ids = decoder.next(inputs);
-      for (int i = 0; i < ids.length; i++) {
-        tell(inputs.get(i).sequence(), ids[i]);
-      }
+      tell(inputs, decoder.next(inputs));
     } else {
       float[][] logits = decoder.feed(inputs);
-      for (int i = 0; i < logits.length; i++) {
-        int sequence = inputs.get(i).sequence();
-        tell(sequence, at(sequence).draws.draw(logits[i]));
-      }
+      int[] ids = new int[logits.length];
+      // Of large vocabularies drawing takes longer than a pass on a GPU.
+      IntStream.range(0, ids.length)
+          .parallel()
+          .forEach(i -> ids[i] = at(inputs.get(i).sequence()).draws.draw(logits[i]));
+      tell(inputs, ids);
     }
     return true;
+  }
+
+  private void tell(List<Decoder.Tokens> inputs, int... ids) {
+    for (int i = 0; i < ids.length; i++) {
+      tell(inputs.get(i).sequence(), ids[i]);
+    }
   }
 
   private void tell(int sequence, int id) {

@@ -132,6 +132,62 @@ public final class BlockForward implements AutoCloseable {
         BlockTap.NONE);
   }
 
+  /// {@link #runSpans} with what each span sees put together first.
+  ///
+  /// @param keys F32 `[path + chunk rows, kvHeads * qkDim]`, the store of {@link GatheredChunk}
+  /// @param values F32 `[path + chunk rows, kvHeads * voDim]`
+  void runGathered(
+      BlockWeights w,
+      Tensor x,
+      Tensor positions,
+      GatheredChunk chunk,
+      int path,
+      Tensor keys,
+      Tensor values) {
+    Tensor k = keys.rows(path, path + x.rows());
+    Tensor v = values.rows(path, path + x.rows());
+    block(
+        w,
+        x,
+        positions,
+        k,
+        v,
+        (q, out) -> {
+          for (GatheredChunk.Group group : chunk.groups()) {
+            Tensor seen = gathered(Buffer.GATHERED_K, keys, group.keys());
+            Tensor emitted = gathered(Buffer.GATHERED_V, values, group.keys());
+            long rows = (long) group.to() - group.from();
+            Tensor spans = group.spans();
+            AttentionShape shape =
+                spans == null
+                    ? shape(w, 1, rows, group.longest(), group.longest())
+                    : shape(w, rows, 1, group.longest(), 0);
+            backend.attention(
+                q.rows(group.from(), group.to()),
+                seen,
+                emitted,
+                shape,
+                spans,
+                out.rows(group.from(), group.to()));
+          }
+          renew(keys, chunk);
+          renew(values, chunk);
+        },
+        BlockTap.NONE);
+  }
+
+  private Tensor gathered(Buffer buffer, Tensor store, Tensor rows) {
+    Tensor gathered = scratch.get(buffer, rows.cols(), store.cols());
+    backend.gatherRows(store, rows, gathered);
+    return gathered;
+  }
+
+  /// Brings the path of the store to the end of the chunk.
+  private void renew(Tensor store, GatheredChunk chunk) {
+    Tensor path = gathered(Buffer.GATHERED_K, store, chunk.path());
+    backend.copy(path, store.rows(chunk.pathFrom(), chunk.pathFrom() + path.rows()));
+  }
+
   private AttentionShape shape(BlockWeights w, long batch, long queries, long keys, long capacity) {
     return new AttentionShape(
         batch,

@@ -1,7 +1,9 @@
 package org.modegpt.model;
 
 import java.lang.foreign.Arena;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.function.IntConsumer;
 import org.modegpt.Progress;
 import org.modegpt.backend.Backend;
@@ -25,13 +27,27 @@ public final class PackedPass implements AutoCloseable {
   private final Tensor positions;
   private final BlockForward forward;
 
+  /// Of every chunk; empty where spans are attended to one by one.
+  private final List<GatheredChunk> gathered = new ArrayList<>();
+
   public PackedPass(Backend backend, Transformer model, Packing packing) {
+    this(backend, model, packing, !backend.unifiedMemory());
+  }
+
+  /// @param gathers whether keys are put together, so that spans share calls; pays where a call
+  ///   costs more than a copy
+  PackedPass(Backend backend, Transformer model, Packing packing, boolean gathers) {
     this.backend = backend;
     this.model = model;
     this.packing = packing;
     this.stream = backend.allocate(arena, DType.F32, packing.rows(), model.config().hiddenSize());
     this.positions = Residents.ints(backend, arena, packing.positions());
     this.forward = new BlockForward(backend, model.config());
+    if (gathers) {
+      for (Packing.Chunk chunk : packing.chunks()) {
+        gathered.add(GatheredChunk.of(backend, arena, chunk, packing.longest()));
+      }
+    }
   }
 
   /// Computes the residual stream after the last block.
@@ -46,15 +62,9 @@ public final class PackedPass implements AutoCloseable {
         LayerShape shape = weights.shape();
         Tensor keys = cache(call, shape.qkDim());
         Tensor values = cache(call, shape.voDim());
-        for (Packing.Chunk chunk : packing.chunks()) {
+        for (int i = 0; i < packing.chunks().size(); i++) {
           Progress.checkCancelled();
-          forward.runSpans(
-              weights,
-              stream.rows(chunk.from(), chunk.to()),
-              positions.columns(chunk.from(), chunk.to()),
-              chunk.spans(),
-              keys,
-              values);
+          chunk(i, weights, keys, values);
         }
         backend.sync();
       }
@@ -62,9 +72,22 @@ public final class PackedPass implements AutoCloseable {
     }
   }
 
+  private void chunk(int index, BlockWeights weights, Tensor keys, Tensor values) {
+    Packing.Chunk chunk = packing.chunks().get(index);
+    Tensor x = stream.rows(chunk.from(), chunk.to());
+    Tensor places = positions.columns(chunk.from(), chunk.to());
+    if (gathered.isEmpty()) {
+      forward.runSpans(weights, x, places, chunk.spans(), keys, values);
+    } else {
+      GatheredChunk spans = gathered.get(index);
+      forward.runGathered(weights, x, places, spans, packing.longest(), keys, values);
+    }
+  }
+
   private Tensor cache(Arena call, int width) {
     long columns = (long) model.config().kvHeads() * width;
-    return backend.allocate(call, DType.F32, packing.longest(), columns);
+    int rows = gathered.isEmpty() ? 0 : Math.min(CHUNK_ROWS, packing.rows());
+    return backend.allocate(call, DType.F32, packing.longest() + rows, columns);
   }
 
   private void embed() {
@@ -82,15 +105,7 @@ public final class PackedPass implements AutoCloseable {
   /// Copies rows of the residual stream, F32 `[rows.length, d]`; lives as long as `owner`.
   public Tensor gather(int[] rows, Arena owner) {
     Tensor out = backend.allocate(owner, DType.F32, rows.length, stream.cols());
-    int from = 0;
-    while (from < rows.length) {
-      int to = from + 1;
-      while (to < rows.length && rows[to] == rows[to - 1] + 1) {
-        to++;
-      }
-      backend.copy(stream.rows(rows[from], rows[from] + (to - from)), out.rows(from, to));
-      from = to;
-    }
+    backend.gatherRows(stream, Residents.ints(backend, owner, rows), out);
     return out;
   }
 

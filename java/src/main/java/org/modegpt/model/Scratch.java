@@ -20,6 +20,9 @@ final class Scratch implements AutoCloseable {
     Q,
     K,
     V,
+    /// Keys of many sequences, put one after another.
+    GATHERED_K,
+    GATHERED_V,
     HEADS,
     OUTPUT,
     GATE,

@@ -11,6 +11,8 @@ import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.modegpt.TinyModel;
 import org.modegpt.backend.Backend;
 import org.modegpt.backend.Backends;
@@ -44,8 +46,9 @@ class PackedPassTest {
             new Packing.Chunk(3, 5, List.of(new Packing.Span(0, 3, 1), new Packing.Span(1, 1, 1))));
   }
 
-  @Test
-  void equalsSequencesOnTheirOwn() {
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void equalsSequencesOnTheirOwn(boolean gathers) {
     List<Packing.Sequence> sequences = new ArrayList<>();
     Random random = new Random(3);
     int[] stem = random.ints(20, 0, 8000).toArray();
@@ -56,14 +59,35 @@ class PackedPassTest {
       }
       sequences.add(sequence(random.nextInt(ids.length), ids));
     }
+    check(gathers, sequences, 32, 1);
+  }
+
+  /// One span that is a call of its own, then more keys than are put together at once.
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void manyLongSequencesOfOneBeginning(boolean gathers) {
+    List<Packing.Sequence> sequences = new ArrayList<>();
+    Random random = new Random(4);
+    int[] stem = random.ints(301, 0, 8000).toArray();
+    for (int i = 0; i < 260; i++) {
+      int[] ids = stem.clone();
+      ids[ids.length - 1] = i;
+      sequences.add(sequence(ids.length - 1, ids));
+    }
+    check(gathers, sequences, 512, 40);
+  }
+
+  /// @param step of the sequences that are computed on their own
+  private void check(boolean gathers, List<Packing.Sequence> sequences, int chunkRows, int step) {
     sequences.sort(Packing::compare);
     try (Transformer model = Transformer.open(new TinyModel().write(folder.resolve("tiny")));
         Backend backend = Backends.open("cpu", 2);
-        PackedPass packed = new PackedPass(backend, model, Packing.of(sequences, 32));
+        PackedPass packed =
+            new PackedPass(backend, model, Packing.of(sequences, chunkRows), gathers);
         Arena arena = Arena.ofConfined()) {
       packed.run(_ -> {});
-      Packing packing = Packing.of(sequences, 32);
-      for (int s = 0; s < sequences.size(); s++) {
+      Packing packing = Packing.of(sequences, chunkRows);
+      for (int s = 0; s < sequences.size(); s += step) {
         int[] ids = sequences.get(s).tokens();
         Tensor rows = packed.gather(packing.scored()[s], arena);
         try (StreamingPass alone = new StreamingPass(backend, model, 1, ids.length)) {

@@ -1,0 +1,114 @@
+package org.modegpt.model;
+
+import java.lang.foreign.Arena;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+import org.modegpt.backend.Backend;
+import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
+
+/// The spans of a chunk, for a device on which calls cost more than copies: the keys that a span
+/// sees, those of the tokens it continues among them, are put one after another, so that attention
+/// of many spans is one call in which every token is a sequence of one query.
+///
+/// Keys come from the rows of a store. Its first rows are the path: row `p` belongs to position `p`
+/// of the sequence at hand. The rows of the chunk follow.
+///
+/// @param pathFrom first position of the path that is another one after this chunk
+/// @param path I32 `[1, n]` rows of the store that it has from there on
+record GatheredChunk(List<Group> groups, int pathFrom, Tensor path) {
+  /// Keys that are put together at most, unless one span has more.
+  private static final int MOST_KEYS = 1 << 16;
+
+  /// Tokens from which a span is a call of its own: tiles of many queries share what they read.
+  private static final int LONG_SPAN = 256;
+
+  /// Rows `from` to `to` of the chunk, whose attention is one call.
+  ///
+  /// @param keys I32 `[1, n]` rows of the store to put together
+  /// @param spans I32 `[2, to - from]` of each row the first of its keys among those, and their
+  ///   number; null for one sequence that ends with these rows
+  /// @param longest most keys of a row
+  record Group(int from, int to, Tensor keys, @Nullable Tensor spans, int longest) {}
+
+  /// @param pathRows of the store
+  static GatheredChunk of(Backend backend, Arena arena, Packing.Chunk chunk, int pathRows) {
+    int[] rowAt = IntStream.range(0, pathRows).toArray();
+    List<Group> groups = new ArrayList<>();
+    Open open = new Open(0);
+    int pathFrom = pathRows;
+    int end = 0;
+    for (Packing.Span span : chunk.spans()) {
+      end = span.position() + span.tokens();
+      pathFrom = Math.min(pathFrom, span.position());
+      for (int i = 0; i < span.tokens(); i++) {
+        rowAt[span.position() + i] = pathRows + span.row() + i;
+      }
+      boolean alone = span.tokens() >= LONG_SPAN;
+      if (alone || open.keys.size() + end > MOST_KEYS) {
+        open.close(backend, arena, groups);
+        open = new Open(span.row());
+      }
+      open.add(span, rowAt);
+      if (alone) {
+        groups.add(new Group(open.from, open.to, ints(backend, arena, open.keys), null, end));
+        open = new Open(open.to);
+      }
+    }
+    open.close(backend, arena, groups);
+    List<Integer> path = IntStream.of(rowAt).limit(end).skip(pathFrom).boxed().toList();
+    return new GatheredChunk(groups, pathFrom, ints(backend, arena, path));
+  }
+
+  private static Tensor ints(Backend backend, Arena arena, List<Integer> values) {
+    return Residents.ints(backend, arena, values.stream().mapToInt(Integer::intValue).toArray());
+  }
+
+  /// A group to which spans are added.
+  private static final class Open {
+    final int from;
+    final List<Integer> keys = new ArrayList<>();
+    final List<Integer> first = new ArrayList<>();
+    final List<Integer> count = new ArrayList<>();
+    int to;
+    int longest;
+
+    Open(int from) {
+      this.from = from;
+      this.to = from;
+    }
+
+    void add(Packing.Span span, int[] rowAt) {
+      int end = span.position() + span.tokens();
+      for (int i = 0; i < span.tokens(); i++) {
+        first.add(keys.size());
+        count.add(span.position() + i + 1);
+      }
+      for (int p = 0; p < end; p++) {
+        keys.add(rowAt[p]);
+      }
+      to = span.row() + span.tokens();
+      longest = Math.max(longest, end);
+    }
+
+    void close(Backend backend, Arena arena, List<Group> groups) {
+      if (to == from) {
+        return;
+      }
+      Tensor spans = Tensor.allocate(arena, DType.I32, 2, to - from);
+      for (int i = 0; i < to - from; i++) {
+        spans.set(0, i, first.get(i));
+        spans.set(1, i, count.get(i));
+      }
+      groups.add(
+          new Group(
+              from,
+              to,
+              ints(backend, arena, keys),
+              Residents.upload(backend, arena, spans),
+              longest));
+    }
+  }
+}
