@@ -1,5 +1,7 @@
 package org.modegpt.compress;
 
+import java.util.ArrayList;
+import java.util.List;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.Residents;
 import org.modegpt.tensor.Tensor;
@@ -22,17 +24,31 @@ final class GramFactor {
     this.inverse = inverse;
   }
 
-  /// @param gram symmetric F64, not changed
-  static GramFactor of(Workspace workspace, Tensor gram) {
-    Tensor l = workspace.copy(gram);
-    double[] energy = workspace.diagonal(gram);
-    if (workspace.backend.cholesky(l) == 0 && regular(workspace.diagonal(l), energy)) {
-      workspace.clearAboveDiagonal(l);
-      Tensor inverse = workspace.copy(l);
-      workspace.backend.triangularInverse(inverse);
-      return new GramFactor(workspace, l, inverse);
+  /// Of matrices of one size.
+  ///
+  /// @param grams symmetric F64, not changed
+  static List<GramFactor> of(Workspace workspace, List<Tensor> grams) {
+    Backend backend = workspace.backend;
+    List<Tensor> factors = grams.stream().map(workspace::copy).toList();
+    boolean[] positive = new boolean[grams.size()];
+    for (int i = 0; i < positive.length; i++) {
+      positive[i] = backend.cholesky(factors.get(i)) == 0;
     }
-    return symmetricRoot(workspace, gram);
+    double[][] pivots = workspace.diagonals(factors);
+    double[][] energies = workspace.diagonals(grams);
+    List<GramFactor> all = new ArrayList<>();
+    for (int i = 0; i < positive.length; i++) {
+      if (positive[i] && regular(pivots[i], energies[i])) {
+        Tensor l = factors.get(i);
+        workspace.clearAboveDiagonal(l);
+        Tensor inverse = workspace.copy(l);
+        backend.triangularInverse(inverse);
+        all.add(new GramFactor(workspace, l, inverse));
+      } else {
+        all.add(symmetricRoot(workspace, grams.get(i)));
+      }
+    }
+    return all;
   }
 
   private static boolean regular(double[] factorDiagonal, double[] energy) {

@@ -145,30 +145,31 @@ final class MultiplierQk implements Decomposition {
     Tensor wide = workspace.doubles(weight);
     Tensor source = bias ? wide.reshape(weight.cols(), 1) : wide;
     Tensor target = workspace.matrix(rows.length, source.cols());
-    for (int head = 0; head < sizes.heads(); head++) {
-      int shared = head / sizes.group();
-      try (Arena call = Arena.ofConfined()) {
-        Tensor chosen = Tensor.allocate(call, DType.F64, width, h);
+    try (Arena call = Arena.ofShared()) {
+      Tensor chosen = Tensor.allocate(call, DType.F64, rows.length, h);
+      for (int head = 0; head < sizes.heads(); head++) {
+        int shared = head / sizes.group();
         for (int t = 0; t < width / 2; t++) {
           int pair = pairs.get(shared).get(t);
           double[] m = heads.get(shared).multiplier(width / 2, head % sizes.group(), pair);
-          int first = rows[head * width + t] - head * h;
-          int second = rows[head * width + width / 2 + t] - head * h;
-          chosen.set(t, first, m[0]);
-          chosen.set(t, second, -m[1]);
-          chosen.set(t + width / 2, first, m[1]);
-          chosen.set(t + width / 2, second, m[0]);
+          int real = head * width + t;
+          int imaginary = real + width / 2;
+          int first = rows[real] - head * h;
+          int second = rows[imaginary] - head * h;
+          chosen.set(real, first, m[0]);
+          chosen.set(real, second, -m[1]);
+          chosen.set(imaginary, first, m[1]);
+          chosen.set(imaginary, second, m[0]);
         }
-        backend.gemm(
-            false,
-            false,
-            1,
-            Residents.upload(backend, call, chosen),
-            source.rows((long) head * h, (head + 1L) * h),
-            0,
-            target.rows((long) head * width, (head + 1L) * width));
-        backend.sync();
       }
+      Tensor multipliers = Residents.upload(backend, call, chosen);
+      for (int head = 0; head < sizes.heads(); head++) {
+        long from = (long) head * width;
+        Tensor own = source.rows((long) head * h, (head + 1L) * h);
+        Tensor some = multipliers.rows(from, from + width);
+        backend.gemm(false, false, 1, some, own, 0, target.rows(from, from + width));
+      }
+      backend.sync();
     }
     Tensor result =
         backend.allocate(

@@ -27,7 +27,15 @@ import org.modegpt.tensor.Tensor;
 /// `C_X^½ W_v` (eigenvectors of `G_v`) instead: `W_v' = W_v V`, `W_o,j' = Vᵀ W_o,j`.
 ///
 /// Rows of attention sum to one, so a value bias reaches the output as the constant `Σ_j b_v W_o,j`: it moves to the output bias.
-record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
+///
+/// An instance belongs to one block: where the workspace keeps what serves every rank, it remembers the decompositions.
+final class ValueOutputSvd implements Decomposition {
+  private final ValueOutputRule rule;
+  private @Nullable List<Decomposed> decomposed;
+
+  ValueOutputSvd(ValueOutputRule rule) {
+    this.rule = rule;
+  }
 
   /// The new pair of one key/value head is `W_v valueᵀ` and `output W_o,j`.
   ///
@@ -119,6 +127,10 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
     int group = sizes.group();
     Tensor value = workspace.doubles(weights.get(Role.V));
     Tensor output = workspace.doubles(weights.get(Role.O));
+    List<Decomposed> known = decomposed;
+    if (known != null) {
+      return new Prepared(value, output, List.of(), List.of(), known);
+    }
     // A value bias is part of what heads emit, and of nothing that is left to approximate.
     boolean emitted = rule == ValueOutputRule.HEAD_OUTPUT && weights.get(Role.V_BIAS) == null;
     double[] energy = emitted ? headEnergy(workspace, statistics.headOutput(), sizes) : ones(sizes);
@@ -138,9 +150,17 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
       outputGrams.add(outputGram);
     }
     boolean published = rule == ValueOutputRule.PUBLISHED && group > 1;
-    List<Decomposed> decomposed =
-        published ? List.of() : decompose(workspace, valueGrams, outputGrams);
-    return new Prepared(value, output, valueGrams, outputGrams, decomposed);
+    if (published) {
+      return new Prepared(value, output, valueGrams, outputGrams, List.of());
+    }
+    List<Decomposed> made;
+    if (workspace.keeps()) {
+      made = workspace.kept(() -> decompose(workspace, valueGrams, outputGrams));
+      decomposed = made;
+    } else {
+      made = decompose(workspace, valueGrams, outputGrams);
+    }
+    return new Prepared(value, output, valueGrams, outputGrams, made);
   }
 
   /// The tail of the singular values below the smallest rank holds those of all.
@@ -189,10 +209,12 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
 
   /// Energy of what each query head emits, relative to the mean.
   private static double[] headEnergy(Workspace workspace, Tensor headOutput, BlockSizes sizes) {
-    double[] energy = new double[sizes.heads()];
-    for (int j = 0; j < energy.length; j++) {
-      energy[j] = DoubleStream.of(workspace.diagonal(head(headOutput, j, sizes.headDim()))).sum();
-    }
+    List<Tensor> heads =
+        IntStream.range(0, sizes.heads())
+            .mapToObj(j -> head(headOutput, j, sizes.headDim()))
+            .toList();
+    double[] energy =
+        Stream.of(workspace.diagonals(heads)).mapToDouble(d -> DoubleStream.of(d).sum()).toArray();
     double mean = DoubleStream.of(energy).average().orElseThrow();
     return mean > 0 ? DoubleStream.of(energy).map(e -> e / mean).toArray() : ones(sizes);
   }
@@ -214,8 +236,8 @@ record ValueOutputSvd(ValueOutputRule rule) implements Decomposition {
     Backend backend = workspace.backend;
     int heads = valueGrams.size();
     long h = valueGrams.getFirst().rows();
-    List<GramFactor> a = valueGrams.stream().map(g -> GramFactor.of(workspace, g)).toList();
-    List<GramFactor> b = outputGrams.stream().map(g -> GramFactor.of(workspace, g)).toList();
+    List<GramFactor> a = GramFactor.of(workspace, valueGrams);
+    List<GramFactor> b = GramFactor.of(workspace, outputGrams);
     List<Core> cores = new ArrayList<>();
     if (Stream.concat(a.stream(), b.stream()).allMatch(f -> f.factor().cols() == h)) {
       Tensor core = workspace.matrix(heads * h, h);

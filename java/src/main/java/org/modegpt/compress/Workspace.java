@@ -1,7 +1,9 @@
 package org.modegpt.compress;
 
 import java.lang.foreign.Arena;
+import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.function.DoubleSupplier;
 import java.util.function.Supplier;
@@ -25,6 +27,7 @@ final class Workspace implements AutoCloseable {
   private Memory slabMemory = new Memory();
   private Memory callMemory = new Memory();
   private final Map<Class<?>, Lasting> lasting = new HashMap<>();
+  private final Memory keptMemory = new Memory();
   private @Nullable Memory making;
   private boolean keepLasting;
   private @Nullable Tensor slab;
@@ -116,16 +119,33 @@ final class Workspace implements AutoCloseable {
       known.memory.close();
     }
     Memory memory = new Memory();
-    making = memory;
     try {
-      T made = make.get();
+      T made = make(memory, make);
       lasting.put(type, new Lasting(a, b, made, memory));
       return made;
     } catch (RuntimeException e) {
       memory.close();
       throw e;
+    }
+  }
+
+  /// Whether callers may remember what they make by {@link #kept}.
+  boolean keeps() {
+    return keepLasting;
+  }
+
+  /// Makes what is kept until this is closed, with the scratch tensors made meanwhile.
+  <T> T kept(Supplier<T> make) {
+    return make(keptMemory, make);
+  }
+
+  private <T> T make(Memory memory, Supplier<T> make) {
+    Memory before = making;
+    making = memory;
+    try {
+      return make.get();
     } finally {
-      making = null;
+      making = before;
     }
   }
 
@@ -224,6 +244,21 @@ final class Workspace implements AutoCloseable {
     return Residents.doubles(backend, copy(diagonalView(square)));
   }
 
+  /// The diagonals of square matrices of one size.
+  double[][] diagonals(List<Tensor> squares) {
+    int n = Math.toIntExact(squares.getFirst().rows());
+    Tensor all = matrix((long) squares.size() * n, 1);
+    double[][] diagonals = new double[squares.size()][];
+    for (int i = 0; i < diagonals.length; i++) {
+      backend.copy(diagonalView(squares.get(i)), all.rows((long) i * n, (i + 1L) * n));
+    }
+    double[] values = Residents.doubles(backend, all);
+    for (int i = 0; i < diagonals.length; i++) {
+      diagonals[i] = Arrays.copyOfRange(values, i * n, (i + 1) * n);
+    }
+    return diagonals;
+  }
+
   void addToDiagonal(Tensor square, double value) {
     Tensor v = matrix(1, 1);
     backend.copy(
@@ -257,6 +292,7 @@ final class Workspace implements AutoCloseable {
     backend.sync();
     callMemory.close();
     lasting.values().forEach(l -> l.memory.close());
+    keptMemory.close();
     slabMemory.close();
   }
 
