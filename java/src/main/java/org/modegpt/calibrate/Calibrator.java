@@ -76,7 +76,7 @@ public final class Calibrator {
   }
 
   /// Device memory for statistics of all layers and what works on them: first the pass, then
-  /// decompositions.
+  /// decompositions. A twentieth more is for the streams of an allocation's probe, and for gaps.
   long residentBytes(int sequences, int tokens) {
     ModelConfig config = model.config();
     long block = 0;
@@ -89,7 +89,8 @@ public final class Calibrator {
         Math.max(
             StreamingPass.bytes(backend, config, sequences, tokens),
             DenseBlocks.decompositionBytes(config));
-    return ResidentStatistics.bytes(config) + blocks + work;
+    long bytes = ResidentStatistics.bytes(config) + blocks + work;
+    return bytes + bytes / 20;
   }
 
   private void requireFit(CalibrationData data) {
