@@ -68,7 +68,7 @@ final class PartialCalibration implements AutoCloseable {
             .forEach(there::add);
       }
     }
-    this.writer = SafetensorsWriter.goOn(output, sumsFile(), metadata, declarations, there);
+    this.writer = SafetensorsWriter.goOn(output, sumsFile(folder), metadata, declarations, there);
   }
 
   /// Opens or creates the folder. What is there from another model, text or seed is thrown away.
@@ -92,6 +92,9 @@ final class PartialCalibration implements AutoCloseable {
       return new PartialCalibration(output, folder, metadata, channel, config);
     } catch (RuntimeException e) {
       release(channel, folder);
+      if (!Files.exists(sumsFile(folder))) {
+        discard(folder);
+      }
       throw e;
     }
   }
@@ -125,10 +128,10 @@ final class PartialCalibration implements AutoCloseable {
 
   /// Whether the file of sums is one that this run goes on with; what is beside it then is, too.
   private boolean belongs(List<TensorInfo> declarations) {
-    if (!Files.exists(sumsFile())) {
+    if (!Files.exists(sumsFile(folder))) {
       return false;
     }
-    try (SafetensorsFile file = SafetensorsFile.open(sumsFile())) {
+    try (SafetensorsFile file = SafetensorsFile.open(sumsFile(folder))) {
       return file.metadata().entrySet().containsAll(metadata.entrySet())
           && Set.copyOf(StatisticsFile.declarations(file)).equals(Set.copyOf(declarations));
     } catch (UserException damaged) {
@@ -136,7 +139,7 @@ final class PartialCalibration implements AutoCloseable {
     }
   }
 
-  private Path sumsFile() {
+  private static Path sumsFile(Path folder) {
     return folder.resolve("statistics.safetensors");
   }
 
@@ -208,6 +211,10 @@ final class PartialCalibration implements AutoCloseable {
 
   /// Removes the folder: there is nothing to go on with.
   void discard() {
+    discard(folder);
+  }
+
+  private static void discard(Path folder) {
     try (Stream<Path> files = Files.list(folder)) {
       for (Path file : files.toList()) {
         Files.delete(file);
