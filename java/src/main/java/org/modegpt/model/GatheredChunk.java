@@ -22,8 +22,9 @@ record GatheredChunk(List<Group> groups, int pathFrom, Tensor path) {
   /// Keys that are put together at most, unless one span has more.
   private static final int MOST_KEYS = 1 << 16;
 
-  /// Tokens from which a span is a call of its own: tiles of many queries share what they read.
-  private static final int LONG_SPAN = 256;
+  /// Keys seen by all queries of a span together from which it is a call of its own: reading each
+  /// key once for many queries then saves more than the call costs.
+  private static final int WORTH_A_CALL = 1 << 15;
 
   /// Rows `from` to `to` of the chunk, whose attention is one call.
   ///
@@ -46,7 +47,7 @@ record GatheredChunk(List<Group> groups, int pathFrom, Tensor path) {
       for (int i = 0; i < span.tokens(); i++) {
         rowAt[span.position() + i] = pathRows + span.row() + i;
       }
-      boolean alone = span.tokens() >= LONG_SPAN;
+      boolean alone = span.tokens() * (long) end >= WORTH_A_CALL;
       if (alone || open.keys.size() + end > MOST_KEYS) {
         open.close(backend, arena, groups);
         open = new Open(span.row());
