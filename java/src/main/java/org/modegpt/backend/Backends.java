@@ -112,7 +112,7 @@ public final class Backends {
               throw new UserException(
                   "MODEGPT_GEMM (-Dmodegpt.gemm) is '" + gemm + "': want f32, tf32 or bf16");
         };
-    return new CheckedBackend(new CudaBackend(kernels, device, products));
+    return new CheckedBackend(CudaBackend.open(kernels, device, products));
   }
 
   private static Provider provider(String name) {

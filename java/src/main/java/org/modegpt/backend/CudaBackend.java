@@ -48,8 +48,12 @@ final class CudaBackend extends NativeBackend {
 
   private final int device;
   private final Products products;
-  private final CuBlas blas;
-  private final CuSolver solver;
+  private final MemorySegment stream;
+
+  /// Of a side stream not before they are asked for: opening them takes time and device memory.
+  private @Nullable CuBlas blas;
+
+  private @Nullable CuSolver solver;
 
   /// Addresses of allocations that are not freed yet.
   private final Set<Long> live = ConcurrentHashMap.newKeySet();
@@ -58,27 +62,44 @@ final class CudaBackend extends NativeBackend {
 
   /// @throws BackendException when there is no driver or card, or one of NVIDIA's libraries is
   ///   missing
-  CudaBackend(Kernels kernels, int device, Products products) {
+  static CudaBackend open(Kernels kernels, int device, Products products) {
+    CudaBackend backend = new CudaBackend(kernels, device, products);
+    try {
+      backend.blas();
+      backend.solver();
+      return backend;
+    } catch (RuntimeException e) {
+      backend.close();
+      throw e;
+    }
+  }
+
+  private CudaBackend(Kernels kernels, int device, Products products) {
     super(kernels, device, 0, null);
     this.device = device;
     this.products = products;
     call("stream", () -> (int) kernels.stream.invokeExact(context, result));
-    MemorySegment stream = result.get(ADDRESS, 0);
-    CuBlas made = null;
-    try {
-      CudaLibraries libraries = CudaLibraries.load();
-      made = CuBlasBindings.open(() -> new FfmCuBlas(libraries.cublas, stream), stream);
-      this.blas = made;
-      this.solver = new CuSolver(libraries.cusolver, this, stream);
-    } catch (RuntimeException e) {
-      if (made != null) {
-        made.close();
-      }
-      super.close();
-      throw e;
-    }
+    this.stream = result.get(ADDRESS, 0);
     int fast = products == Products.BF16 ? 1 : 0;
     call("setPrecision", () -> (int) kernels.setPrecision.invokeExact(context, fast));
+  }
+
+  private CuBlas blas() {
+    CuBlas known = blas;
+    if (known == null) {
+      known = CuBlasBindings.open(() -> new FfmCuBlas(CudaLibraries.load().cublas, stream), stream);
+      blas = known;
+    }
+    return known;
+  }
+
+  private CuSolver solver() {
+    CuSolver known = solver;
+    if (known == null) {
+      known = new CuSolver(CudaLibraries.load().cusolver, this, stream);
+      solver = known;
+    }
+    return known;
   }
 
   @Override
@@ -90,7 +111,7 @@ final class CudaBackend extends NativeBackend {
   public String describe() {
     return super.describe()
         + "; cuBLAS by "
-        + blas.name()
+        + blas().name()
         + "; products in "
         + products.name().toLowerCase(java.util.Locale.ROOT);
   }
@@ -291,19 +312,20 @@ final class CudaBackend extends NativeBackend {
       double beta,
       Tensor c,
       int compute) {
-    blas.gemm(
-        transposeB,
-        transposeA,
-        size("gemm", c.cols()),
-        size("gemm", c.rows()),
-        size("gemm", transposeA ? a.rows() : a.cols()),
-        alpha,
-        matrix(b),
-        matrix(a),
-        beta,
-        matrix(c),
-        1,
-        compute);
+    blas()
+        .gemm(
+            transposeB,
+            transposeA,
+            size("gemm", c.cols()),
+            size("gemm", c.rows()),
+            size("gemm", transposeA ? a.rows() : a.cols()),
+            alpha,
+            matrix(b),
+            matrix(a),
+            beta,
+            matrix(c),
+            1,
+            compute);
   }
 
   private static CuBlas.Matrix matrix(Tensor t) {
@@ -435,8 +457,20 @@ final class CudaBackend extends NativeBackend {
                 rows.data().address(), CuBlas.BF16, size("headGram", rows.stride()), h);
         CuBlas.Matrix out = new CuBlas.Matrix(sums.data().address(), CuBlas.F32, h, (long) h * h);
         // Row-major [N, h] is column-major [h, N]; the result is symmetric.
-        blas.gemm(
-            false, true, h, h, (int) rows.rows(), 1, head, head, 0, out, heads, CuBlas.COMPUTE_F32);
+        blas()
+            .gemm(
+                false,
+                true,
+                h,
+                h,
+                (int) rows.rows(),
+                1,
+                head,
+                head,
+                0,
+                out,
+                heads,
+                CuBlas.COMPUTE_F32);
         accumulate(sums, false, c);
       }
     }
@@ -449,7 +483,7 @@ final class CudaBackend extends NativeBackend {
     if (a.rows() == 0) {
       return 0;
     }
-    long failed = solver.cholesky(a);
+    long failed = solver().cholesky(a);
     if (failed == 0) {
       Tensor diagonal = new Tensor(a.dtype(), a.rows(), 1, a.stride() + 1, a.data(), true);
       return countNonFinite(diagonal) > 0 ? 1 : 0; // NaN passes its test of the pivots
@@ -462,14 +496,15 @@ final class CudaBackend extends NativeBackend {
     if (b.elements() == 0) {
       return;
     }
-    blas.triangularSolve(
-        !left,
-        true,
-        transpose,
-        size("triangularSolve", b.cols()),
-        size("triangularSolve", b.rows()),
-        matrix(l),
-        matrix(b));
+    blas()
+        .triangularSolve(
+            !left,
+            true,
+            transpose,
+            size("triangularSolve", b.cols()),
+            size("triangularSolve", b.rows()),
+            matrix(l),
+            matrix(b));
   }
 
   /// Rows up to which cuSOLVER's inverse is good enough.
@@ -478,21 +513,21 @@ final class CudaBackend extends NativeBackend {
   @Override
   public void triangularInverse(Tensor l) {
     if (l.rows() > 0) {
-      new BlockedInverse(this, solver::triangularInverse, LIBRARY_ROWS).invert(l);
+      new BlockedInverse(this, solver()::triangularInverse, LIBRARY_ROWS).invert(l);
     }
   }
 
   @Override
   public void symmetricEigen(Tensor a, Tensor values) {
     if (a.rows() > 0) {
-      solver.symmetricEigen(a, values);
+      solver().symmetricEigen(a, values);
     }
   }
 
   @Override
   public void svd(Tensor a, Tensor u, Tensor s, Tensor vt) {
     if (a.elements() > 0) {
-      solver.svd(a, u, s, vt);
+      solver().svd(a, u, s, vt);
     }
   }
 
@@ -515,8 +550,12 @@ final class CudaBackend extends NativeBackend {
   /// Frees what arenas have not freed yet: they may be closed later.
   @Override
   public void close() {
-    solver.close();
-    blas.close();
+    if (solver != null) {
+      solver.close();
+    }
+    if (blas != null) {
+      blas.close();
+    }
     Set.copyOf(live).forEach(this::free);
     super.close();
   }
