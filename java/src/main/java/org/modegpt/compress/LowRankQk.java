@@ -35,7 +35,7 @@ record LowRankQk(int pairs, boolean centred) implements Decomposition {
   }
 
   /// What one key head and its query heads are made of.
-  private record Head(double[] pairScores, Tensor queryGram, Tensor keyGram, double[] singular) {}
+  private record Head(double[] pairScores, ValueOutputSvd.Maps maps) {}
 
   @Override
   public ModuleResult apply(
@@ -56,16 +56,12 @@ record LowRankQk(int pairs, boolean centred) implements Decomposition {
     for (Head head : heads) {
       kept.add(Selection.list(Selection.largest(head.pairScores, keptPairs)));
     }
-    List<ValueOutputSvd.Maps> maps = new ArrayList<>();
     int mixed = rank - 2 * keptPairs;
-    for (Head head : heads) {
-      maps.add(ValueOutputSvd.joint(workspace, head.queryGram, head.keyGram, Math.max(1, mixed)));
-    }
     Map<Role, Tensor> result = new EnumMap<>(Role.class);
     weights.forEach((role, tensor) -> {
       boolean query = role == Role.Q || role == Role.Q_BIAS;
       if (query || role == Role.K || role == Role.K_BIAS) {
-        result.put(role, reduced(workspace, arena, sizes, tensor, query, kept, maps, mixed));
+        result.put(role, reduced(workspace, arena, sizes, tensor, query, kept, heads, mixed));
       }
     });
     double total = heads.stream().mapToDouble(h -> captured(h, pairs, free(sizes))).sum();
@@ -114,8 +110,7 @@ record LowRankQk(int pairs, boolean centred) implements Decomposition {
       double tokens = Residents.doubles(backend, statistics.influence())[2];
       backend.gemm(true, false, -1 / tokens, sum, sum, 1, keyGram);
     }
-    double[] singular = ValueOutputSvd.joint(workspace, queryGram, keyGram, free(sizes)).singular();
-    return new Head(scores, queryGram, keyGram, singular);
+    return new Head(scores, ValueOutputSvd.joint(workspace, queryGram, keyGram));
   }
 
   /// The columns that do not turn, of one head of `grams` `[heads * h, h]`.
@@ -147,8 +142,9 @@ record LowRankQk(int pairs, boolean centred) implements Decomposition {
     for (int pair : Selection.largest(head.pairScores, keptPairs)) {
       sum += head.pairScores[pair];
     }
-    for (int i = 0; i < Math.min(mixed, head.singular.length); i++) {
-      sum += head.singular[i] * head.singular[i];
+    double[] singular = head.maps.singular();
+    for (int i = 0; i < Math.min(mixed, singular.length); i++) {
+      sum += singular[i] * singular[i];
     }
     return sum;
   }
@@ -161,7 +157,7 @@ record LowRankQk(int pairs, boolean centred) implements Decomposition {
       Tensor weight,
       boolean query,
       List<List<Integer>> kept,
-      List<ValueOutputSvd.Maps> maps,
+      List<Head> decomposed,
       int mixed) {
     Backend backend = workspace.backend;
     boolean bias = weight.rows() == 1;
@@ -182,7 +178,8 @@ record LowRankQk(int pairs, boolean centred) implements Decomposition {
         }
       }
       if (mixed > 0) {
-        Tensor map = query ? maps.get(kv).value() : maps.get(kv).output();
+        ValueOutputSvd.Maps maps = decomposed.get(kv).maps.first(mixed);
+        Tensor map = query ? maps.value() : maps.output();
         Tensor free = from.rows((long) head * h + 2L * pairs, (head + 1L) * h);
         backend.gemm(false, false, 1, map, free, 0, to.rows(at, at + mixed));
       }

@@ -31,7 +31,7 @@ import org.modegpt.tensor.Tensor;
 /// An instance belongs to one block: where the workspace keeps what serves every rank, it remembers the decompositions.
 final class ValueOutputSvd implements Decomposition {
   private final ValueOutputRule rule;
-  private @Nullable List<Decomposed> decomposed;
+  private @Nullable List<Maps> decomposed;
 
   ValueOutputSvd(ValueOutputRule rule) {
     this.rule = rule;
@@ -42,7 +42,18 @@ final class ValueOutputSvd implements Decomposition {
   /// @param value `[r, h]`
   /// @param output `[r, h]`
   /// @param singular all singular values, descending
-  record Maps(Tensor value, Tensor output, double[] singular, double lost, double total) {}
+  record Maps(Tensor value, Tensor output, double[] singular, double lost, double total) {
+
+    private Maps copy(Workspace workspace) {
+      return new Maps(workspace.copy(value), workspace.copy(output), singular, lost, total);
+    }
+
+    /// Those of a rank that is not larger.
+    Maps first(int rank) {
+      return new Maps(
+          value.rows(0, rank), output.rows(0, rank), singular, energy(singular, rank), total);
+    }
+  }
 
   @Override
   public Module module() {
@@ -80,7 +91,7 @@ final class ValueOutputSvd implements Decomposition {
                 prepared.decomposed.isEmpty()
                     ? published(
                         workspace, prepared.valueGrams.get(kv), prepared.outputGrams.get(kv), rank)
-                    : prepared.decomposed.get(kv).maps(workspace, rank))
+                    : prepared.decomposed.get(kv).first(rank))
             .toList();
     for (int kv = 0; kv < sizes.kvHeads(); kv++) {
       Maps maps = all.get(kv);
@@ -116,7 +127,7 @@ final class ValueOutputSvd implements Decomposition {
       Tensor output,
       List<Tensor> valueGrams,
       List<Tensor> outputGrams,
-      List<Decomposed> decomposed) {}
+      List<Maps> decomposed) {}
 
   private Prepared prepare(
       Workspace workspace,
@@ -127,7 +138,7 @@ final class ValueOutputSvd implements Decomposition {
     int group = sizes.group();
     Tensor value = workspace.doubles(weights.get(Role.V));
     Tensor output = workspace.doubles(weights.get(Role.O));
-    List<Decomposed> known = decomposed;
+    List<Maps> known = decomposed;
     if (known != null) {
       return new Prepared(value, output, List.of(), List.of(), known);
     }
@@ -153,12 +164,9 @@ final class ValueOutputSvd implements Decomposition {
     if (published) {
       return new Prepared(value, output, valueGrams, outputGrams, List.of());
     }
-    List<Decomposed> made;
+    List<Maps> made = decompose(workspace, valueGrams, outputGrams);
     if (workspace.keeps()) {
-      made = workspace.kept(() -> decompose(workspace, valueGrams, outputGrams));
-      decomposed = made;
-    } else {
-      made = decompose(workspace, valueGrams, outputGrams);
+      decomposed = workspace.kept(() -> made.stream().map(m -> m.copy(workspace)).toList());
     }
     return new Prepared(value, output, valueGrams, outputGrams, made);
   }
@@ -223,15 +231,14 @@ final class ValueOutputSvd implements Decomposition {
     return DoubleStream.generate(() -> 1).limit(sizes.heads()).toArray();
   }
 
-  /// The two maps that minimise `‖A^½ (I − valueᵀ output) B^½‖` for Gram matrices A and B.
-  static Maps joint(Workspace workspace, Tensor valueGram, Tensor outputGram, int rank) {
-    return decompose(workspace, List.of(valueGram), List.of(outputGram))
-        .getFirst()
-        .maps(workspace, rank);
+  /// The two maps that minimise `‖A^½ (I − valueᵀ output) B^½‖` for Gram matrices A and B, at full
+  /// rank.
+  static Maps joint(Workspace workspace, Tensor valueGram, Tensor outputGram) {
+    return decompose(workspace, List.of(valueGram), List.of(outputGram)).getFirst();
   }
 
   /// Of all heads, whose decompositions are computed together where their cores are square.
-  private static List<Decomposed> decompose(
+  private static List<Maps> decompose(
       Workspace workspace, List<Tensor> valueGrams, List<Tensor> outputGrams) {
     Backend backend = workspace.backend;
     int heads = valueGrams.size();
@@ -266,25 +273,21 @@ final class ValueOutputSvd implements Decomposition {
       }
     }
     return IntStream.range(0, heads)
-        .mapToObj(i -> new Decomposed(a.get(i), b.get(i), cores.get(i)))
+        .mapToObj(i -> whole(workspace, a.get(i), b.get(i), cores.get(i), h))
         .toList();
   }
 
   /// `AᵀB = u diag(singular) vt`.
   private record Core(Tensor u, double[] singular, Tensor vt) {}
 
-  /// `A`, `B` and the decomposition of `AᵀB`.
-  private record Decomposed(GramFactor a, GramFactor b, Core core) {
-
-    Maps maps(Workspace workspace, int rank) {
-      double[] singular = core.singular;
-      int used = Math.min(rank, singular.length);
-      double[] roots = DoubleStream.of(singular).limit(used).map(Math::sqrt).toArray();
-      Tensor scale = workspace.scaling(rank, singular.length, roots);
-      Tensor value = a.timesInverse(workspace.product(scale, false, core.u, true));
-      Tensor output = b.timesInverse(workspace.product(scale, false, core.vt, false));
-      return new Maps(value, output, singular, energy(singular, rank), energy(singular, 0));
-    }
+  /// The maps of a head at full rank `[h, h]`: those of a smaller one are their first rows.
+  private static Maps whole(Workspace workspace, GramFactor a, GramFactor b, Core core, long h) {
+    double[] singular = core.singular;
+    double[] roots = DoubleStream.of(singular).map(Math::sqrt).toArray();
+    Tensor scale = workspace.scaling(h, singular.length, roots);
+    Tensor value = a.timesInverse(workspace.product(scale, false, core.u, true));
+    Tensor output = b.timesInverse(workspace.product(scale, false, core.vt, false));
+    return new Maps(value, output, singular, 0, energy(singular, 0));
   }
 
   private static Maps published(
