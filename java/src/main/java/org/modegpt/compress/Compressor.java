@@ -182,6 +182,9 @@ public final class Compressor {
           CompressedBlock block =
               compress(
                   blocks, refit, sums, layer, ranks, dense.get(layer), writes, weights, output);
+          if (backend.unifiedMemory()) {
+            writes.finish(); // or a second block would be in the memory that decompositions need
+          }
           kept.add(new CompactConfig.Layer(block.shape(), block.weights().keySet()));
           double share = (double) sizes.parameters(ranks) / sizes.parameters();
           layers.add(
