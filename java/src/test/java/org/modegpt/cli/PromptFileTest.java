@@ -56,11 +56,24 @@ class PromptFileTest {
     assertThat(err.toString()).contains("3 prompts of ", "up to 2 prompts at once");
     assertThat(lines).hasSize(3);
     assertThat(lines.getFirst().path("id").asInt()).isEqualTo(7);
-    for (JsonNode line : lines) {
+    for (int i = 0; i < 3; i++) {
+      JsonNode line = lines.get(i);
       StringWriter out = new StringWriter();
       String prompt = line.path("prompt").stringValue();
+      // Each prompt of a file draws with the next seed.
+      String seed = Integer.toString(i);
       String[] alone = {
-        "generate", model.toString(), "--device", "cpu", "-n", "6", "--json", "-p", prompt
+        "generate",
+        model.toString(),
+        "--device",
+        "cpu",
+        "-n",
+        "6",
+        "--json",
+        "--seed",
+        seed,
+        "-p",
+        prompt
       };
       assertThat(Main.run(new PrintWriter(out), new PrintWriter(err), alone)).isZero();
       JsonNode expected = Json.MAPPER.readTree(out.toString());
