@@ -19,9 +19,6 @@ import org.modegpt.tensor.Tensor;
 /// @param pathFrom first position of the path that is another one after this chunk
 /// @param path I32 `[1, n]` rows of the store that it has from there on
 record GatheredChunk(List<Group> groups, int pathFrom, Tensor path) {
-  /// Keys that are put together at most, unless one span has more.
-  private static final int MOST_KEYS = 1 << 16;
-
   /// Keys seen by all queries of a span together from which it is a call of its own: reading each
   /// key once for many queries then saves more than the call costs.
   private static final int WORTH_A_CALL = 1 << 15;
@@ -35,7 +32,9 @@ record GatheredChunk(List<Group> groups, int pathFrom, Tensor path) {
   record Group(int from, int to, Tensor keys, @Nullable Tensor spans, int longest) {}
 
   /// @param pathRows of the store
-  static GatheredChunk of(Backend backend, Arena arena, Packing.Chunk chunk, int pathRows) {
+  /// @param mostKeys that are put together, unless one span has more
+  static GatheredChunk of(
+      Backend backend, Arena arena, Packing.Chunk chunk, int pathRows, long mostKeys) {
     int[] rowAt = IntStream.range(0, pathRows).toArray();
     List<Group> groups = new ArrayList<>();
     Open open = new Open(0);
@@ -48,7 +47,7 @@ record GatheredChunk(List<Group> groups, int pathFrom, Tensor path) {
         rowAt[span.position() + i] = pathRows + span.row() + i;
       }
       boolean alone = span.tokens() * (long) end >= WORTH_A_CALL;
-      if (alone || open.keys.size() + end > MOST_KEYS) {
+      if (alone || open.keys.size() + end > mostKeys) {
         open.close(backend, arena, groups);
         open = new Open(span.row());
       }

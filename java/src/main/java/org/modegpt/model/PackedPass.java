@@ -19,6 +19,9 @@ public final class PackedPass implements AutoCloseable {
   /// and scratch memory.
   public static final int CHUNK_ROWS = 2048;
 
+  /// Memory for the keys that are put together for one call, and as much for values.
+  private static final long GATHERED_BYTES = 64 << 20;
+
   private final Backend backend;
   private final Transformer model;
   private final Packing packing;
@@ -31,21 +34,23 @@ public final class PackedPass implements AutoCloseable {
   private final List<GatheredChunk> gathered = new ArrayList<>();
 
   public PackedPass(Backend backend, Transformer model, Packing packing) {
-    this(backend, model, packing, !backend.unifiedMemory());
+    this(backend, model, packing, backend.unifiedMemory() ? 0 : GATHERED_BYTES);
   }
 
-  /// @param gathers whether keys are put together, so that spans share calls; pays where a call
-  ///   costs more than a copy
-  PackedPass(Backend backend, Transformer model, Packing packing, boolean gathers) {
+  /// @param gatheredBytes memory for keys that are put together, so that spans share calls; pays
+  ///   where a call costs more than a copy; 0 to attend to spans one by one
+  PackedPass(Backend backend, Transformer model, Packing packing, long gatheredBytes) {
     this.backend = backend;
     this.model = model;
     this.packing = packing;
     this.stream = backend.allocate(arena, DType.F32, packing.rows(), model.config().hiddenSize());
     this.positions = Residents.ints(backend, arena, packing.positions());
     this.forward = new BlockForward(backend, model.config());
-    if (gathers) {
+    if (gatheredBytes > 0) {
+      ModelConfig config = model.config();
+      long keys = gatheredBytes / DType.F32.bytes((long) config.kvHeads() * config.headDim());
       for (Packing.Chunk chunk : packing.chunks()) {
-        gathered.add(GatheredChunk.of(backend, arena, chunk, packing.longest()));
+        gathered.add(GatheredChunk.of(backend, arena, chunk, packing.longest(), keys));
       }
     }
   }

@@ -47,8 +47,8 @@ class PackedPassTest {
   }
 
   @ParameterizedTest
-  @ValueSource(booleans = {false, true})
-  void equalsSequencesOnTheirOwn(boolean gathers) {
+  @ValueSource(longs = {0, 100_000, 1 << 30})
+  void equalsSequencesOnTheirOwn(long gatheredBytes) {
     List<Packing.Sequence> sequences = new ArrayList<>();
     Random random = new Random(3);
     int[] stem = random.ints(20, 0, 8000).toArray();
@@ -59,13 +59,13 @@ class PackedPassTest {
       }
       sequences.add(sequence(random.nextInt(ids.length), ids));
     }
-    check(gathers, sequences, 32, 1);
+    check(gatheredBytes, sequences, 32, 1);
   }
 
   /// One span that is a call of its own, then more keys than are put together at once.
   @ParameterizedTest
-  @ValueSource(booleans = {false, true})
-  void manyLongSequencesOfOneBeginning(boolean gathers) {
+  @ValueSource(longs = {0, 100_000, 1 << 30})
+  void manyLongSequencesOfOneBeginning(long gatheredBytes) {
     List<Packing.Sequence> sequences = new ArrayList<>();
     Random random = new Random(4);
     int[] stem = random.ints(301, 0, 8000).toArray();
@@ -74,16 +74,17 @@ class PackedPassTest {
       ids[ids.length - 1] = i;
       sequences.add(sequence(ids.length - 1, ids));
     }
-    check(gathers, sequences, 512, 40);
+    check(gatheredBytes, sequences, 512, 40);
   }
 
   /// @param step of the sequences that are computed on their own
-  private void check(boolean gathers, List<Packing.Sequence> sequences, int chunkRows, int step) {
+  private void check(
+      long gatheredBytes, List<Packing.Sequence> sequences, int chunkRows, int step) {
     sequences.sort(Packing::compare);
     try (Transformer model = Transformer.open(new TinyModel().write(folder.resolve("tiny")));
         Backend backend = Backends.open("cpu", 2);
         PackedPass packed =
-            new PackedPass(backend, model, Packing.of(sequences, chunkRows), gathers);
+            new PackedPass(backend, model, Packing.of(sequences, chunkRows), gatheredBytes);
         Arena arena = Arena.ofConfined()) {
       packed.run(_ -> {});
       Packing packing = Packing.of(sequences, chunkRows);
