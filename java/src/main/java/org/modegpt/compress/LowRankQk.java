@@ -178,8 +178,8 @@ record LowRankQk(int pairs, boolean centred) implements Decomposition {
         }
       }
       if (mixed > 0) {
-        ValueOutputSvd.Maps maps = decomposed.get(kv).maps.first(mixed);
-        Tensor map = query ? maps.value() : maps.output();
+        ValueOutputSvd.Maps maps = decomposed.get(kv).maps;
+        Tensor map = (query ? maps.value() : maps.output()).rows(0, mixed);
         Tensor free = from.rows((long) head * h + 2L * pairs, (head + 1L) * h);
         backend.gemm(false, false, 1, map, free, 0, to.rows(at, at + mixed));
       }

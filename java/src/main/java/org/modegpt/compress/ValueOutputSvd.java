@@ -166,7 +166,7 @@ final class ValueOutputSvd implements Decomposition {
     }
     List<Maps> made = decompose(workspace, valueGrams, outputGrams);
     if (workspace.keeps()) {
-      decomposed = workspace.kept(() -> made.stream().map(m -> m.copy(workspace)).toList());
+      decomposed = workspace.keep(() -> made.stream().map(m -> m.copy(workspace)).toList());
     }
     return new Prepared(value, output, valueGrams, outputGrams, made);
   }

@@ -129,13 +129,13 @@ final class Workspace implements AutoCloseable {
     }
   }
 
-  /// Whether callers may remember what they make by {@link #kept}.
+  /// Whether callers may remember what they make by {@link #keep}.
   boolean keeps() {
     return keepLasting;
   }
 
   /// Makes what is kept until this is closed, with the scratch tensors made meanwhile.
-  <T> T kept(Supplier<T> make) {
+  <T> T keep(Supplier<T> make) {
     return make(keptMemory, make);
   }
 
@@ -241,7 +241,7 @@ final class Workspace implements AutoCloseable {
   }
 
   double[] diagonal(Tensor square) {
-    return Residents.doubles(backend, copy(diagonalView(square)));
+    return diagonals(List.of(square))[0];
   }
 
   /// The diagonals of square matrices of one size.

@@ -2,6 +2,7 @@ package org.modegpt.model;
 
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -48,22 +49,18 @@ record GatheredChunk(List<Group> groups, int pathFrom, Tensor path) {
       }
       boolean alone = span.tokens() * (long) end >= WORTH_A_CALL;
       if (alone || open.keys.size() + end > mostKeys) {
-        open.close(backend, arena, groups);
+        open.close(backend, arena, false, groups);
         open = new Open(span.row());
       }
       open.add(span, rowAt);
       if (alone) {
-        groups.add(new Group(open.from, open.to, ints(backend, arena, open.keys), null, end));
+        open.close(backend, arena, true, groups);
         open = new Open(open.to);
       }
     }
-    open.close(backend, arena, groups);
-    List<Integer> path = IntStream.of(rowAt).limit(end).skip(pathFrom).boxed().toList();
-    return new GatheredChunk(groups, pathFrom, ints(backend, arena, path));
-  }
-
-  private static Tensor ints(Backend backend, Arena arena, List<Integer> values) {
-    return Residents.ints(backend, arena, values.stream().mapToInt(Integer::intValue).toArray());
+    open.close(backend, arena, false, groups);
+    Tensor path = Residents.ints(backend, arena, Arrays.copyOfRange(rowAt, pathFrom, end));
+    return new GatheredChunk(groups, pathFrom, path);
   }
 
   /// A group to which spans are added.
@@ -93,22 +90,22 @@ record GatheredChunk(List<Group> groups, int pathFrom, Tensor path) {
       longest = Math.max(longest, end);
     }
 
-    void close(Backend backend, Arena arena, List<Group> groups) {
-      if (to == from) {
-        return;
+    /// @param alone whether the group is one span that is a call of its own
+    void close(Backend backend, Arena arena, boolean alone, List<Group> groups) {
+      if (to > from) {
+        int[] rows = keys.stream().mapToInt(Integer::intValue).toArray();
+        Tensor together = Residents.ints(backend, arena, rows);
+        groups.add(new Group(from, to, together, alone ? null : spans(backend, arena), longest));
       }
+    }
+
+    private Tensor spans(Backend backend, Arena arena) {
       Tensor spans = Tensor.allocate(arena, DType.I32, 2, to - from);
       for (int i = 0; i < to - from; i++) {
         spans.set(0, i, first.get(i));
         spans.set(1, i, count.get(i));
       }
-      groups.add(
-          new Group(
-              from,
-              to,
-              ints(backend, arena, keys),
-              Residents.upload(backend, arena, spans),
-              longest));
+      return Residents.upload(backend, arena, spans);
     }
   }
 }

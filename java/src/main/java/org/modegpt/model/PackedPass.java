@@ -91,7 +91,7 @@ public final class PackedPass implements AutoCloseable {
 
   private Tensor cache(Arena call, int width) {
     long columns = (long) model.config().kvHeads() * width;
-    int rows = gathered.isEmpty() ? 0 : Math.min(CHUNK_ROWS, packing.rows());
+    int rows = gathered.isEmpty() ? 0 : packing.longestChunk();
     return backend.allocate(call, DType.F32, packing.longest() + rows, columns);
   }
 

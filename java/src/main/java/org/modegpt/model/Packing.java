@@ -98,4 +98,9 @@ public record Packing(
   public int rows() {
     return tokens.length;
   }
+
+  /// Rows of the largest chunk.
+  int longestChunk() {
+    return chunks.stream().mapToInt(c -> c.to() - c.from()).max().orElse(0);
+  }
 }
