@@ -55,6 +55,10 @@ SHAPES = {
 }
 
 
+# The card that programs take as their first.
+CARD = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0] or "0"
+
+
 class Failure(Exception):
     """What went wrong in a part, in one line."""
 
@@ -69,7 +73,7 @@ class Peak(threading.Thread):
         self.device, self.own, self.resident = None, 0, 0
         self.before, self.process, self.smi = None, None, None
         with contextlib.suppress(OSError):
-            self.smi = subprocess.Popen(["nvidia-smi", "--id=0", "--query-gpu=memory.used", "--format=csv,noheader,nounits",
+            self.smi = subprocess.Popen(["nvidia-smi", f"--id={CARD}", "--query-gpu=memory.used", "--format=csv,noheader,nounits",
                                          f"--loop-ms={int(1000 * self.INTERVAL)}"], stdout=subprocess.PIPE, text=True)
             self.before = self.mebibytes()
 
@@ -349,7 +353,7 @@ class Bench:
 
     def describe(self):
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            gpu = subprocess.run(["nvidia-smi", "--id=0", "--query-gpu=name,driver_version", "--format=csv,noheader"], check=True,
+            gpu = subprocess.run(["nvidia-smi", f"--id={CARD}", "--query-gpu=name,driver_version", "--format=csv,noheader"], check=True,
                                  capture_output=True, text=True).stdout.strip()
             return f"{gpu}, {os.cpu_count()} CPU cores"
         return f"no nvidia-smi, {os.cpu_count()} CPU cores"
