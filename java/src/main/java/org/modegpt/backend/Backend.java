@@ -26,6 +26,11 @@ public interface Backend extends AutoCloseable {
   /// Whether host tensors can be passed to every operation (true on CPU back-ends).
   boolean unifiedMemory();
 
+  /// How {@link #linear} and {@link #crossGram} multiply float32 factors.
+  default Products products() {
+    return Products.F32;
+  }
+
   /// The dtype that products read their left side in: {@link #rmsNorm}, {@link #attention} and
   /// {@link #gatedActivation} write it besides F32, and {@link #linear}, {@link #gram}, {@link
   /// #crossGram} and {@link #headGram} read it. What only products read is best kept in it.

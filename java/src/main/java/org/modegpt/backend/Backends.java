@@ -103,11 +103,11 @@ public final class Backends {
   private static Backend cuda(int device) {
     Kernels kernels = NativeLibrary.open("modegpt_cuda", Kernels::open);
     String gemm = Settings.get("gemm");
-    CudaBackend.Products products =
+    Products products =
         switch (gemm == null ? "tf32" : gemm) {
-          case "f32" -> CudaBackend.Products.F32;
-          case "tf32" -> CudaBackend.Products.TF32;
-          case "bf16" -> CudaBackend.Products.BF16;
+          case "f32" -> Products.F32;
+          case "tf32" -> Products.TF32;
+          case "bf16" -> Products.BF16;
           default ->
               throw new UserException(
                   "MODEGPT_GEMM (-Dmodegpt.gemm) is '" + gemm + "': want f32, tf32 or bf16");

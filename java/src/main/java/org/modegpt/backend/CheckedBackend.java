@@ -63,6 +63,11 @@ final class CheckedBackend implements Backend {
   }
 
   @Override
+  public Products products() {
+    return inner.products();
+  }
+
+  @Override
   public DType operandType() {
     return inner.operandType();
   }

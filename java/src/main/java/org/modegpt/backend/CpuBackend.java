@@ -55,6 +55,11 @@ final class CpuBackend extends NativeBackend {
   }
 
   @Override
+  public Products products() {
+    return dnn == null ? Products.F32 : Products.BF16;
+  }
+
+  @Override
   public Tensor allocate(Arena arena, DType dtype, long rows, long cols) {
     return Tensor.allocate(arena, dtype, rows, cols);
   }

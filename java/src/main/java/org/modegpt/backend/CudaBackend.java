@@ -16,16 +16,6 @@ import org.modegpt.tensor.Tensor;
 /// so an arena may be closed while work that uses it is still queued.
 final class CudaBackend extends NativeBackend {
 
-  /// How float32 products are computed; float64 ones always are in float64.
-  enum Products {
-    /// In float32.
-    F32,
-    /// Operands rounded to TF32 (10 bits), sums in float32.
-    TF32,
-    /// Operands rounded to bfloat16 (7 bits), sums in float32.
-    BF16
-  }
-
   /// Up to this many rows a product is bound by reading the weights, which the kernel does once.
   private static final int FEW_ROWS = 8;
 
@@ -119,6 +109,11 @@ final class CudaBackend extends NativeBackend {
   @Override
   public boolean unifiedMemory() {
     return false;
+  }
+
+  @Override
+  public Products products() {
+    return products;
   }
 
   @Override

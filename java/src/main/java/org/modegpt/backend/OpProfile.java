@@ -27,6 +27,7 @@ final class OpProfile {
           "name",
           "describe",
           "unifiedMemory",
+          "products",
           "operandType",
           "passRows",
           "sideStream",

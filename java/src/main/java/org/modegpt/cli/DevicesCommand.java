@@ -27,7 +27,7 @@ final class DevicesCommand implements Callable<Integer> {
       names = "--ops",
       description =
           "Run every operation of --device on the list of cases that the tests use, and print its worst error against the"
-              + " plain Java back-end. MODEGPT_GEMM=f32 where the bounds are to hold for products.")
+              + " plain Java back-end. Bounds of products are those of the precision that MODEGPT_GEMM sets.")
   private boolean ops;
 
   @Mixin private EngineOptions engine;

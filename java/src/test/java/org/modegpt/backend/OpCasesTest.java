@@ -90,20 +90,13 @@ class OpCasesTest {
     for (OpCase c : cases) {
       try (Arena arena = arenas.get()) {
         OpRunner.Outcome outcome = runner.run(c, arena);
-        double share = outcome.error() == 0 ? 0 : outcome.error() / c.bound().limit();
-        String line =
-            "%.1e of %.0e (%s)  %s, %s"
-                .formatted(outcome.error(), c.bound().limit(), c.bound().measure(), name, c);
-        if (share > WORST_SHARE.getOrDefault(c.op(), -1.0)) {
-          WORST_SHARE.put(c.op(), share);
+        String line = name + ": " + outcome.describe(c);
+        if (outcome.share() > WORST_SHARE.getOrDefault(c.op(), -1.0)) {
+          WORST_SHARE.put(c.op(), outcome.share());
           WORST.put(c.op(), line);
         }
-        if (!outcome.passes(c)) {
-          failures.add(
-              line
-                  + (outcome.trouble().isEmpty()
-                      ? " " + c.bound().reason()
-                      : " " + outcome.trouble()));
+        if (!outcome.passes()) {
+          failures.add(line + " " + outcome.reason(c));
         }
       } catch (RuntimeException | AssertionError e) {
         failures.add(c + ": " + e);

@@ -165,7 +165,7 @@ public final class OpCases {
             + s.batch()
             + (s.window() > 0 ? " window " + s.window() : "")
             + (s.softcap() > 0 ? " softcap" : ""),
-        Bound.max(5e-6, "float32 online softmax").onDevice(2e-5),
+        Bound.max(5e-6, "float32 online softmax").onDevice(2e-5).fast(2e-2),
         (b, t) -> b.attention(t[0], t[1], t[2], s, t[3]),
         in(F32, s.batch() * s.queries(), s.heads() * dk, NORMAL),
         in(F32, s.batch() * s.keyCapacity(), s.kvHeads() * dk, NORMAL),
@@ -193,7 +193,7 @@ public final class OpCases {
             + s.batch()
             + (s.window() > 0 ? " window " + s.window() : "")
             + (s.softcap() > 0 ? " softcap" : ""),
-        Bound.max(5e-6, "float32 online softmax").onDevice(2e-5),
+        Bound.max(5e-6, "float32 online softmax").onDevice(2e-5).fast(2e-2),
         (b, t) -> b.attention(t[0], t[1], t[2], s, t[3], t[4]),
         in(F32, s.batch(), s.heads() * dk, NORMAL),
         in(F32, s.batch() * capacity, s.kvHeads() * dk, NORMAL),
@@ -345,7 +345,7 @@ public final class OpCases {
     return OpCase.of(
         "crossGram",
         "",
-        STATISTIC,
+        STATISTIC.rounded(),
         (b, t) -> b.crossGram(t[0], t[1], t[2]),
         in(F32, n, d, NORMAL),
         in(F32, n, e, NORMAL),
@@ -403,7 +403,7 @@ public final class OpCases {
     return OpCase.of(
         "linear",
         bias ? "bias" : "",
-        Bound.sum(1e-6, "float32 sums"),
+        Bound.sum(1e-6, "float32 sums").rounded(),
         (b, t) -> b.linear(t[0], t[1], bias ? t[2] : null, t[3]),
         in(F32, n, in, NORMAL),
         in(weights, out, in, NORMAL),

@@ -27,10 +27,29 @@ public final class OpRunner {
   /// What came of one case.
   ///
   /// @param error in the measure of the case's bound
+  /// @param limit that bound
   /// @param trouble what else is wrong, such as a changed input; empty if nothing
-  public record Outcome(double error, String trouble) {
-    public boolean passes(OpCase c) {
-      return trouble.isEmpty() && error <= c.bound().limit();
+  public record Outcome(double error, double limit, String trouble) {
+    static Outcome failed(String trouble) {
+      return new Outcome(Double.POSITIVE_INFINITY, 0, trouble);
+    }
+
+    public boolean passes() {
+      return trouble.isEmpty() && error <= limit;
+    }
+
+    /// Of the bound, 0 to 1 when it passes.
+    public double share() {
+      return error == 0 ? 0 : error / limit;
+    }
+
+    public String describe(OpCase c) {
+      return "%.1e of %.0e (%s) %s".formatted(error, limit, c.bound().measure(), c);
+    }
+
+    /// Why it does not pass.
+    public String reason(OpCase c) {
+      return trouble.isEmpty() ? c.bound().reason() : trouble;
     }
   }
 
@@ -46,14 +65,14 @@ public final class OpRunner {
 
       for (int i = 0; i < got.length; i++) {
         if (!Operand.gapsIntact(got[i])) {
-          return new Outcome(Double.POSITIVE_INFINITY, "wrote between the rows of operand " + i);
+          return Outcome.failed("wrote between the rows of operand " + i);
         }
         if (c.operands().get(i).role() == Role.IN && !sameBytes(got[i], before[i])) {
-          return new Outcome(Double.POSITIVE_INFINITY, "changed its input, operand " + i);
+          return Outcome.failed("changed its input, operand " + i);
         }
       }
       if (number != wantedNumber) {
-        return new Outcome(Double.POSITIVE_INFINITY, "returned " + number + " for " + wantedNumber);
+        return Outcome.failed("returned " + number + " for " + wantedNumber);
       }
       List<double[]> wanted = c.result().of(reference, c.operands(), want);
       List<double[]> found = c.result().of(reference, c.operands(), got);
@@ -63,7 +82,7 @@ public final class OpRunner {
       for (int i = 0; i < wanted.size(); i++) {
         error = Math.max(error, c.bound().error(found.get(i), wanted.get(i), sizes.get(i)));
       }
-      return new Outcome(error, "");
+      return new Outcome(error, c.bound().limit(tested), "");
     }
   }
 

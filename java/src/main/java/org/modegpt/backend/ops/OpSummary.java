@@ -19,29 +19,22 @@ public record OpSummary(String op, int cases, double share, String worst, List<S
     OpRunner runner = new OpRunner(tested, reference);
     Map<String, List<OpCase>> byOp = new TreeMap<>();
     OpCases.all().forEach(c -> byOp.computeIfAbsent(c.op(), _ -> new ArrayList<>()).add(c));
-    return byOp.entrySet().stream()
-        .map(e -> of(runner, !tested.unifiedMemory(), e.getKey(), e.getValue()))
-        .toList();
+    return byOp.entrySet().stream().map(e -> of(runner, e.getKey(), e.getValue())).toList();
   }
 
-  private static OpSummary of(OpRunner runner, boolean device, String op, List<OpCase> cases) {
+  private static OpSummary of(OpRunner runner, String op, List<OpCase> cases) {
     double largest = -1;
     String worst = "";
     List<String> failures = new ArrayList<>();
     for (OpCase c : cases) {
       try (Arena arena = Arena.ofConfined()) {
         OpRunner.Outcome outcome = runner.run(c, arena);
-        double limit = device ? c.bound().deviceLimit() : c.bound().limit();
-        double share = outcome.error() == 0 ? 0 : outcome.error() / limit;
-        String line =
-            "%.1e of %.0e (%s) %s".formatted(outcome.error(), limit, c.bound().measure(), c);
-        if (share > largest) {
-          largest = share;
-          worst = line;
+        if (outcome.share() > largest) {
+          largest = outcome.share();
+          worst = outcome.describe(c);
         }
-        if (!outcome.trouble().isEmpty() || outcome.error() > limit) {
-          failures.add(
-              line + ": " + (outcome.trouble().isEmpty() ? c.bound().reason() : outcome.trouble()));
+        if (!outcome.passes()) {
+          failures.add(outcome.describe(c) + ": " + outcome.reason(c));
         }
       } catch (RuntimeException e) {
         failures.add(c + ": " + e.getMessage());
