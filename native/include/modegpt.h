@@ -237,6 +237,25 @@ MG_API int32_t mg_nll(mg_context *ctx, const mg_tensor *logits, const mg_tensor 
 /* kl[i] = KL(softmax(p[i]) || softmax(q[i])); p, q F32 [N, V]; kl F64 [1, N]. */
 MG_API int32_t mg_kl_divergence(mg_context *ctx, const mg_tensor *p, const mg_tensor *q, mg_tensor *kl);
 
+/* ---- gradients: what a loss with the gradient dy (dout) at an operation's output has at its inputs; all F32 --------------- */
+
+/* Of mg_rms_norm and mg_layer_norm at x; w F32 [1, d] or NULL. dx may be dy. */
+MG_API int32_t mg_rms_norm_backward(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, float eps, const mg_tensor *dy, mg_tensor *dx);
+MG_API int32_t mg_layer_norm_backward(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, float eps, const mg_tensor *dy, mg_tensor *dx);
+
+/* Of mg_gated_activation at gate and up, or, with up and dup NULL, of mg_activation at gate. dgate may be gate, dup may be up. */
+MG_API int32_t mg_activation_backward(mg_context *ctx, const mg_tensor *gate, const mg_tensor *up, int32_t act, const mg_tensor *dy, mg_tensor *dgate, mg_tensor *dup);
+
+/* Of mg_attention without spans over whole sequences (queries = keys = key_capacity) at q, k and v. */
+MG_API int32_t mg_attention_backward(mg_context *ctx, const mg_tensor *q, const mg_tensor *k, const mg_tensor *v, const mg_attention_params *params, const mg_tensor *dout, mg_tensor *dq, mg_tensor *dk, mg_tensor *dv);
+
+/*
+ * Draws ids[i] from softmax(logits[i]) and replaces the row by the gradient of its negative log-likelihood, softmax(logits[i]) less
+ * 1 at ids[i]. ids[i] is the first index whose cumulated probability exceeds uniforms[i], in [0, 1), else the last. With
+ * softcap > 0 the logits are those after softcap * tanh(z / softcap), and the gradient is that at z. uniforms F32 [1, N], ids I32 [1, N].
+ */
+MG_API int32_t mg_sampled_gradient(mg_context *ctx, mg_tensor *logits, float softcap, const mg_tensor *uniforms, mg_tensor *ids);
+
 /* ---- statistics: all add to their output, which is F64 --------------------------------------------------------------- */
 
 /* c += xᵀ x, x F32 [N, n], c [n, n]: the lower triangle only; what is above the diagonal is not touched. */

@@ -130,6 +130,39 @@ public interface Backend extends AutoCloseable {
 
   void klDivergence(Tensor p, Tensor q, Tensor kl);
 
+  // ---- gradients: what a loss with the gradient `dy` at an operation's output has at its inputs
+
+  void rmsNormBackward(Tensor x, @Nullable Tensor weight, float eps, Tensor dy, Tensor dx);
+
+  void layerNormBackward(Tensor x, @Nullable Tensor weight, float eps, Tensor dy, Tensor dx);
+
+  /// Of {@link #gatedActivation}, or without `up` and `dup` of {@link #activation}.
+  void activationBackward(
+      Tensor gate,
+      @Nullable Tensor up,
+      Activation activation,
+      Tensor dy,
+      Tensor dgate,
+      @Nullable Tensor dup);
+
+  /// Of {@link #attention} over whole sequences.
+  void attentionBackward(
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      AttentionShape shape,
+      Tensor dout,
+      Tensor dq,
+      Tensor dk,
+      Tensor dv);
+
+  /// Draws a token of every row and makes the row the gradient of its negative log-likelihood.
+  ///
+  /// @param softcap of the logits, which they have already; 0 for none
+  /// @param uniforms F32 `[1, N]` in `[0, 1)`
+  /// @param ids I32 `[1, N]`, the tokens drawn
+  void sampledGradient(Tensor logits, float softcap, Tensor uniforms, Tensor ids);
+
   // ---- statistics (add to an F64 output)
 
   /// Lower triangle of `c += xᵀ x`.
