@@ -451,6 +451,103 @@ final class CheckedBackend implements Backend {
   }
 
   @Override
+  public void rmsNormBackward(Tensor x, @Nullable Tensor weight, float eps, Tensor dy, Tensor dx) {
+    try (Check c = enter("rmsNormBackward")) {
+      checkNormBackward(c, x, weight, eps, dy, dx);
+      inner.rmsNormBackward(x, weight, eps, dy, dx);
+    }
+  }
+
+  @Override
+  public void layerNormBackward(
+      Tensor x, @Nullable Tensor weight, float eps, Tensor dy, Tensor dx) {
+    try (Check c = enter("layerNormBackward")) {
+      checkNormBackward(c, x, weight, eps, dy, dx);
+      inner.layerNormBackward(x, weight, eps, dy, dx);
+    }
+  }
+
+  private static void checkNormBackward(
+      Check c, Tensor x, @Nullable Tensor weight, float eps, Tensor dy, Tensor dx) {
+    c.input("x", x, F32);
+    c.input("dy", dy, x.rows(), x.cols(), F32);
+    c.input("dx", dx, x.rows(), x.cols(), F32);
+    c.optionalVector("weight", weight, x.cols());
+    c.that(eps >= 0 && Float.isFinite(eps), () -> "eps is " + eps);
+    c.outputInPlace("dx", dx, dy);
+    c.output("dx", dx, x, weight);
+  }
+
+  @Override
+  public void activationBackward(
+      Tensor gate,
+      @Nullable Tensor up,
+      Activation activation,
+      Tensor dy,
+      Tensor dgate,
+      @Nullable Tensor dup) {
+    try (Check c = enter("activationBackward")) {
+      c.input("gate", gate, F32);
+      c.input("dy", dy, gate.rows(), gate.cols(), F32);
+      c.input("dgate", dgate, gate.rows(), gate.cols(), F32);
+      c.that(activation != null, "activation is null");
+      c.that((up == null) == (dup == null), "only one of up and dup is null");
+      c.outputInPlace("dgate", dgate, gate);
+      c.output("dgate", dgate, up, dy, dup);
+      if (up != null && dup != null) {
+        c.input("up", up, gate.rows(), gate.cols(), F32);
+        c.input("dup", dup, gate.rows(), gate.cols(), F32);
+        c.outputInPlace("dup", dup, up);
+        c.output("dup", dup, gate, dy);
+      }
+      inner.activationBackward(gate, up, activation, dy, dgate, dup);
+    }
+  }
+
+  @Override
+  public void attentionBackward(
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      AttentionShape shape,
+      Tensor dout,
+      Tensor dq,
+      Tensor dk,
+      Tensor dv) {
+    try (Check c = enter("attentionBackward")) {
+      c.input("q", q, F32);
+      c.input("k", k, F32);
+      c.input("v", v, F32);
+      c.input("dout", dout, F32);
+      c.that(shape != null, "shape is null");
+      c.that(
+          shape.queries() == shape.keys() && shape.keys() == shape.keyCapacity(),
+          () -> "not whole sequences: " + shape);
+      checkAttention(c, q, k, v, shape, null, dout);
+      c.input("dq", dq, q.rows(), q.cols(), F32);
+      c.input("dk", dk, k.rows(), k.cols(), F32);
+      c.input("dv", dv, v.rows(), v.cols(), F32);
+      c.output("dq", dq, q, k, v, dout);
+      c.output("dk", dk, q, k, v, dout, dq);
+      c.output("dv", dv, q, k, v, dout, dq, dk);
+      inner.attentionBackward(q, k, v, shape, dout, dq, dk, dv);
+    }
+  }
+
+  @Override
+  public void sampledGradient(Tensor logits, float softcap, Tensor uniforms, Tensor ids) {
+    try (Check c = enter("sampledGradient")) {
+      c.input("logits", logits, F32);
+      c.input("uniforms", uniforms, 1, logits.rows(), F32);
+      c.input("ids", ids, 1, logits.rows(), I32);
+      c.that(softcap >= 0 && Float.isFinite(softcap), () -> "softcap is " + softcap);
+      c.output("logits", logits, uniforms);
+      c.output("ids", ids, logits, uniforms);
+      inner.sampledGradient(logits, softcap, uniforms, ids);
+    }
+  }
+
+  @Override
   public void gram(Tensor x, Tensor c) {
     try (Check check = enter("gram")) {
       check.input("x", x, F32, inner.operandType());

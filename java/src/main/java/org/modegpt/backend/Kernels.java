@@ -153,6 +153,44 @@ final class Kernels {
   final MethodHandle klDivergence =
       function("mg_kl_divergence", ADDRESS, ADDRESS, ADDRESS, ADDRESS);
 
+  // int32_t mg_rms_norm_backward(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, float
+  // eps,
+  // const mg_tensor *dy, mg_tensor *dx);
+  final MethodHandle rmsNormBackward =
+      function("mg_rms_norm_backward", ADDRESS, ADDRESS, ADDRESS, JAVA_FLOAT, ADDRESS, ADDRESS);
+
+  // int32_t mg_layer_norm_backward(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, float
+  // eps, const mg_tensor *dy, mg_tensor *dx);
+  final MethodHandle layerNormBackward =
+      function("mg_layer_norm_backward", ADDRESS, ADDRESS, ADDRESS, JAVA_FLOAT, ADDRESS, ADDRESS);
+
+  // int32_t mg_activation_backward(mg_context *ctx, const mg_tensor *gate, const mg_tensor *up,
+  // int32_t act, const mg_tensor *dy, mg_tensor *dgate, mg_tensor *dup);
+  final MethodHandle activationBackward =
+      function(
+          "mg_activation_backward", ADDRESS, ADDRESS, ADDRESS, JAVA_INT, ADDRESS, ADDRESS, ADDRESS);
+
+  // int32_t mg_attention_backward(mg_context *ctx, const mg_tensor *q, const mg_tensor *k, const
+  // mg_tensor *v, const mg_attention_params *params, const mg_tensor *dout, mg_tensor *dq,
+  // mg_tensor *dk, mg_tensor *dv);
+  final MethodHandle attentionBackward =
+      function(
+          "mg_attention_backward",
+          ADDRESS,
+          ADDRESS,
+          ADDRESS,
+          ADDRESS,
+          ADDRESS,
+          ADDRESS,
+          ADDRESS,
+          ADDRESS,
+          ADDRESS);
+
+  // int32_t mg_sampled_gradient(mg_context *ctx, mg_tensor *logits, float softcap, const mg_tensor
+  // *uniforms, mg_tensor *ids);
+  final MethodHandle sampledGradient =
+      function("mg_sampled_gradient", ADDRESS, ADDRESS, JAVA_FLOAT, ADDRESS, ADDRESS);
+
   // int32_t mg_gram(mg_context *ctx, const mg_tensor *x, mg_tensor *c);
   final MethodHandle gram = function("mg_gram", ADDRESS, ADDRESS, ADDRESS);
 

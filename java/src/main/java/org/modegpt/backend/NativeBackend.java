@@ -14,7 +14,7 @@ import org.modegpt.tensor.Tensor;
 /// add memory and dense linear algebra. Trusts its arguments; {@link CheckedBackend} checks them.
 abstract class NativeBackend implements Backend {
 
-  private static final int OPERANDS = 6;
+  private static final int OPERANDS = 7;
   private static final long TENSOR_BYTES = 40;
   private static final int EINVAL = 1;
   private static final int ENOMEM = 3;
@@ -179,6 +179,17 @@ abstract class NativeBackend implements Backend {
   @Override
   public void attention(
       Tensor q, Tensor k, Tensor v, AttentionShape shape, @Nullable Tensor spans, Tensor out) {
+    attentionParameters(shape);
+    MemorySegment a = operand(0, q);
+    MemorySegment b = operand(1, k);
+    MemorySegment c = operand(2, v);
+    MemorySegment s = operand(3, spans);
+    MemorySegment d = operand(4, out);
+    call(
+        "attention", () -> (int) kernels.attention.invokeExact(context, a, b, c, parameters, s, d));
+  }
+
+  private void attentionParameters(AttentionShape shape) {
     parameters.set(JAVA_LONG, 0, shape.batch());
     parameters.set(JAVA_LONG, 8, shape.queries());
     parameters.set(JAVA_LONG, 16, shape.keys());
@@ -189,13 +200,6 @@ abstract class NativeBackend implements Backend {
     parameters.set(JAVA_INT, 44, 0);
     parameters.set(JAVA_FLOAT, 48, shape.scale());
     parameters.set(JAVA_FLOAT, 52, shape.softcap());
-    MemorySegment a = operand(0, q);
-    MemorySegment b = operand(1, k);
-    MemorySegment c = operand(2, v);
-    MemorySegment s = operand(3, spans);
-    MemorySegment d = operand(4, out);
-    call(
-        "attention", () -> (int) kernels.attention.invokeExact(context, a, b, c, parameters, s, d));
   }
 
   @Override
@@ -297,6 +301,84 @@ abstract class NativeBackend implements Backend {
     MemorySegment b = operand(1, q);
     MemorySegment c = operand(2, kl);
     call("klDivergence", () -> (int) kernels.klDivergence.invokeExact(context, a, b, c));
+  }
+
+  // ---- gradients
+
+  @Override
+  public void rmsNormBackward(Tensor x, @Nullable Tensor weight, float eps, Tensor dy, Tensor dx) {
+    MemorySegment a = operand(0, x);
+    MemorySegment w = operand(1, weight);
+    MemorySegment b = operand(2, dy);
+    MemorySegment out = operand(3, dx);
+    call(
+        "rmsNormBackward",
+        () -> (int) kernels.rmsNormBackward.invokeExact(context, a, w, eps, b, out));
+  }
+
+  @Override
+  public void layerNormBackward(
+      Tensor x, @Nullable Tensor weight, float eps, Tensor dy, Tensor dx) {
+    MemorySegment a = operand(0, x);
+    MemorySegment w = operand(1, weight);
+    MemorySegment b = operand(2, dy);
+    MemorySegment out = operand(3, dx);
+    call(
+        "layerNormBackward",
+        () -> (int) kernels.layerNormBackward.invokeExact(context, a, w, eps, b, out));
+  }
+
+  @Override
+  public void activationBackward(
+      Tensor gate,
+      @Nullable Tensor up,
+      Activation activation,
+      Tensor dy,
+      Tensor dgate,
+      @Nullable Tensor dup) {
+    MemorySegment a = operand(0, gate);
+    MemorySegment b = operand(1, up);
+    MemorySegment c = operand(2, dy);
+    MemorySegment d = operand(3, dgate);
+    MemorySegment e = operand(4, dup);
+    int function = activation.code();
+    call(
+        "activationBackward",
+        () -> (int) kernels.activationBackward.invokeExact(context, a, b, function, c, d, e));
+  }
+
+  @Override
+  public void attentionBackward(
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      AttentionShape shape,
+      Tensor dout,
+      Tensor dq,
+      Tensor dk,
+      Tensor dv) {
+    attentionParameters(shape);
+    MemorySegment a = operand(0, q);
+    MemorySegment b = operand(1, k);
+    MemorySegment c = operand(2, v);
+    MemorySegment d = operand(3, dout);
+    MemorySegment e = operand(4, dq);
+    MemorySegment f = operand(5, dk);
+    MemorySegment g = operand(6, dv);
+    call(
+        "attentionBackward",
+        () ->
+            (int) kernels.attentionBackward.invokeExact(context, a, b, c, parameters, d, e, f, g));
+  }
+
+  @Override
+  public void sampledGradient(Tensor logits, float softcap, Tensor uniforms, Tensor ids) {
+    MemorySegment a = operand(0, logits);
+    MemorySegment b = operand(1, uniforms);
+    MemorySegment c = operand(2, ids);
+    call(
+        "sampledGradient",
+        () -> (int) kernels.sampledGradient.invokeExact(context, a, softcap, b, c));
   }
 
   // ---- statistics

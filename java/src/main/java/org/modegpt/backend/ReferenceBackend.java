@@ -191,7 +191,7 @@ class ReferenceBackend implements Backend {
   }
 
   /// Replaces logits by probabilities; returns log sum exp.
-  private static double softmax(double[] x) {
+  static double softmax(double[] x) {
     double max = Arrays.stream(x).max().orElse(0);
     double sum = 0;
     for (int i = 0; i < x.length; i++) {
@@ -204,7 +204,7 @@ class ReferenceBackend implements Backend {
     return max + Math.log(sum);
   }
 
-  private static DoubleUnaryOperator function(Activation activation) {
+  static DoubleUnaryOperator function(Activation activation) {
     return switch (activation) {
       case SILU -> x -> x / (1 + Math.exp(-x));
       case GELU -> x -> x * normalCdf(x);
@@ -217,7 +217,7 @@ class ReferenceBackend implements Backend {
 
   /// Standard normal distribution: the power series near 0, the continued fraction of Mills' ratio
   /// in the tails.
-  private static double normalCdf(double x) {
+  static double normalCdf(double x) {
     if (Double.isNaN(x)) {
       return x;
     }
@@ -363,6 +363,48 @@ class ReferenceBackend implements Backend {
       }
       kl.set(0, i, sum);
     }
+  }
+
+  // ---- gradients
+
+  @Override
+  public void rmsNormBackward(Tensor x, @Nullable Tensor weight, float eps, Tensor dy, Tensor dx) {
+    ReferenceGradients.norm(x, false, weight, eps, dy, dx);
+  }
+
+  @Override
+  public void layerNormBackward(
+      Tensor x, @Nullable Tensor weight, float eps, Tensor dy, Tensor dx) {
+    ReferenceGradients.norm(x, true, weight, eps, dy, dx);
+  }
+
+  @Override
+  public void activationBackward(
+      Tensor gate,
+      @Nullable Tensor up,
+      Activation activation,
+      Tensor dy,
+      Tensor dgate,
+      @Nullable Tensor dup) {
+    ReferenceGradients.activation(gate, up, activation, dy, dgate, dup);
+  }
+
+  @Override
+  public void attentionBackward(
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      AttentionShape shape,
+      Tensor dout,
+      Tensor dq,
+      Tensor dk,
+      Tensor dv) {
+    ReferenceGradients.attention(q, k, v, shape, dout, dq, dk, dv);
+  }
+
+  @Override
+  public void sampledGradient(Tensor logits, float softcap, Tensor uniforms, Tensor ids) {
+    ReferenceGradients.sampled(logits, softcap, uniforms, ids);
   }
 
   // ---- statistics
