@@ -122,6 +122,27 @@ static void attention(int64_t batch, int64_t queries, int64_t keys, int32_t head
   drop(q), drop(k), drop(v), drop(out);
 }
 
+static void attention_backward(int64_t batch, int64_t tokens, int32_t heads, int32_t kv_heads, int64_t size) {
+  char label[80];
+  int64_t n = batch * tokens;
+  mg_tensor q = tensor(MG_F32, n, heads * size), k = tensor(MG_F32, n, kv_heads * size), v = tensor(MG_F32, n, kv_heads * size);
+  mg_tensor dout = tensor(MG_F32, n, heads * size), dq = tensor(MG_F32, n, heads * size);
+  mg_tensor dk = tensor(MG_F32, n, kv_heads * size), dv = tensor(MG_F32, n, kv_heads * size);
+  mg_attention_params p = {.batch = batch,
+                           .queries = tokens,
+                           .keys = tokens,
+                           .key_capacity = tokens,
+                           .heads = heads,
+                           .kv_heads = kv_heads,
+                           .scale = 0.125f};
+  double pairs = (double)(batch * heads) * (double)(tokens * (tokens + 1)) / 2;
+  snprintf(label, sizeof label, "attention_backward %ld x %ld, %d/%d heads, %ld", (long)batch, (long)tokens, heads, kv_heads,
+           (long)size);
+  BENCH(label, "GFLOP/s", 10.0 * pairs * (double)size, must(mg_attention_backward(ctx, &q, &k, &v, &p, &dout, &dq, &dk, &dv)),
+        false, (void)0);
+  drop(q), drop(k), drop(v), drop(dout), drop(dq), drop(dk), drop(dv);
+}
+
 static void linear(const char *name, int32_t dtype, double bytes, int64_t rows, int64_t in, int64_t out) {
   char label[80];
   mg_tensor x = tensor(MG_F32, rows, in), w = tensor(dtype, out, in), y = tensor(MG_F32, rows, out);
@@ -149,6 +170,9 @@ static void rows(void) {
   BENCH("rope [2048 x 9 x 64]", "GB/s", 8 * d, must(mg_rope(ctx, &y, &positions, &freqs, 9)), false, (void)0);
   BENCH("gated silu [2048 x 1536]", "GB/s", 12 * f, must(mg_gated_activation(ctx, &wide, &up, MG_SILU, &act)), false, (void)0);
   BENCH("gated gelu [2048 x 1536]", "GB/s", 12 * f, must(mg_gated_activation(ctx, &wide, &up, MG_GELU, &act)), false, (void)0);
+  BENCH("rms_norm_backward [2048 x 576]", "GB/s", 12 * d, must(mg_rms_norm_backward(ctx, &x, &w, 1e-5f, &x, &y)), false, (void)0);
+  BENCH("activation_backward [2048 x 1536]", "GB/s", 20 * f,
+        must(mg_activation_backward(ctx, &wide, &up, MG_SILU, &wide, &act, &up)), false, (void)0);
   BENCH("add [2048 x 576]", "GB/s", 12 * d, must(mg_add(ctx, 1.0f, &x, &y)), false, (void)0);
   BENCH("cast f32 to bf16 [2048 x 1536]", "GB/s", 6 * f, must(mg_cast(ctx, &wide, &half)), false, (void)0);
   BENCH("cast bf16 to f32 [2048 x 1536]", "GB/s", 6 * f, must(mg_cast(ctx, &half, &act)), false, (void)0);
@@ -160,6 +184,9 @@ static void rows(void) {
   BENCH("block_influence [2048 x 576]", "GB/s", 8 * d, must(mg_block_influence(ctx, &x, &y, &acc)), false, (void)0);
   mg_tensor logits = tensor(MG_F32, 256, 49152), ids = tensor(MG_I32, 1, 256), nll = tensor(MG_F64, 1, 256);
   BENCH("nll [256 x 49152]", "GB/s", 4.0 * 256 * 49152, must(mg_nll(ctx, &logits, &ids, &nll, NULL)), false, (void)0);
+  mg_tensor uniforms = tensor(MG_F32, 1, 256);
+  BENCH("sampled_gradient [256 x 49152]", "GB/s", 8.0 * 256 * 49152, must(mg_sampled_gradient(ctx, &logits, 0, &uniforms, &ids)),
+        false, (void)0);
   BENCH("kl_divergence [256 x 49152]", "GB/s", 8.0 * 256 * 49152, must(mg_kl_divergence(ctx, &logits, &logits, &nll)), false,
         (void)0);
 }
@@ -225,6 +252,9 @@ int main(int argc, char **argv) {
   attention(16, 128, 128, 9, 3, 64, 64);
   attention(1, 1, 512, 9, 3, 64, 64);
   attention(1, 1, 8192, 9, 3, 64, 64);
+  attention_backward(1, 512, 9, 3, 64);
+  attention_backward(1, 2048, 16, 8, 64);
+  attention_backward(1, 2048, 32, 8, 128);
   linear("f32", MG_F32, 4, 2048, 576, 1536);
   linear("f32", MG_F32, 4, 1, 2048, 8192);
   linear("bf16", MG_BF16, 2, 1, 2048, 8192);

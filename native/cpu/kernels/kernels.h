@@ -87,6 +87,13 @@ typedef struct {
   float eps;
 } mg_norm_args;
 
+typedef struct {
+  const float *x, *w, *dy; /* w may be NULL */
+  float *dx;
+  int64_t x_stride, dy_stride, dx_stride, cols;
+  float eps;
+} mg_norm_backward_args;
+
 /* scratch: 2 * rows_of_freqs * pairs floats. */
 typedef struct {
   float *x;
@@ -102,6 +109,14 @@ typedef struct {
   int64_t x_stride, up_stride, y_stride, cols;
   int32_t act;
 } mg_act_args;
+
+/* dgate = act'(gate) * up * dy, dup = act(gate) * dy; up and dup NULL: dgate = act'(gate) * dy. */
+typedef struct {
+  const float *gate, *up, *dy;
+  float *dgate, *dup;
+  int64_t gate_stride, up_stride, dy_stride, dgate_stride, dup_stride, cols;
+  int32_t act;
+} mg_act_backward_args;
 
 typedef struct {
   const void *x;
@@ -126,6 +141,14 @@ typedef struct {
   int32_t *argmax; /* may be NULL */
   int64_t x_stride, y_stride, cols;
 } mg_loss_args;
+
+typedef struct {
+  float *x;
+  const float *uniforms;
+  int32_t *ids;
+  int64_t stride, cols;
+  float softcap;
+} mg_sample_args;
 
 /*
  * Products of tall matrices, c[head] (+)= x[head]ᵀ y[head]. Columns are cut into blocks of `nr`, packed as panels of
@@ -212,6 +235,15 @@ static inline int64_t mg_keys_of(const mg_attention_args *a, int64_t batch) {
   return a->counts ? a->counts[batch] : a->params->keys;
 }
 
+/* dk and dv are the columns of a head. */
+typedef struct {
+  const float *q, *k, *v, *dout;
+  float *dq, *dk_out, *dv_out;
+  int64_t q_stride, k_stride, v_stride, dout_stride, dq_stride, dk_stride, dv_stride;
+  int64_t dk, dv, group;
+  const mg_attention_params *params;
+} mg_attention_backward_args;
+
 /* Every kernel there is. */
 #define MG_KERNEL_LIST(X)                                                                                                        \
   X(cast)                                                                                                                        \
@@ -219,13 +251,17 @@ static inline int64_t mg_keys_of(const mg_attention_args *a, int64_t batch) {
   X(nonfinite)                                                                                                                   \
   X(rms_norm)                                                                                                                    \
   X(layer_norm)                                                                                                                  \
+  X(rms_norm_backward)                                                                                                           \
+  X(layer_norm_backward)                                                                                                         \
   X(rope)                                                                                                                        \
   X(activation)                                                                                                                  \
+  X(activation_backward)                                                                                                         \
   X(add)                                                                                                                         \
   X(scale)                                                                                                                       \
   X(gather)                                                                                                                      \
   X(nll)                                                                                                                         \
   X(kl)                                                                                                                          \
+  X(sampled_gradient)                                                                                                            \
   X(gram_pack)                                                                                                                   \
   X(gram_tiles)                                                                                                                  \
   X(energy)                                                                                                                      \
@@ -236,7 +272,8 @@ static inline int64_t mg_keys_of(const mg_attention_args *a, int64_t batch) {
   X(linear_tiles)                                                                                                                \
   X(attention_tiles)                                                                                                             \
   X(attention_rows)                                                                                                              \
-  X(attention_merge)
+  X(attention_merge)                                                                                                             \
+  X(attention_backward)
 
 typedef struct {
 #define MG_FIELD(name) mg_body *name;
@@ -244,6 +281,7 @@ typedef struct {
 #undef MG_FIELD
   int64_t nr; /* columns of a packed block */
   int64_t (*attention_scratch)(const mg_attention_args *args);
+  int64_t (*attention_backward_scratch)(const mg_attention_backward_args *args);
 } mg_kernels;
 
 const mg_kernels *mg_kernels_for(mg_isa isa);

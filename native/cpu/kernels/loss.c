@@ -112,3 +112,51 @@ void ISA(kl)(const void *args, int64_t begin, int64_t end, void *scratch) {
     a->out[i] = difference / ex.sum - constant;
   }
 }
+
+/* e = e^(x - m), at most CHUNK elements; returns sum + their sum, in index order. */
+static double add_exp(const float *x, int64_t n, float m, float *e, double sum) {
+  for (int64_t i = 0; i < n; i += W) {
+    int64_t k = n - i < W ? n - i : W;
+    v_store_n(e + i, v_exp(v_load_n(x + i, k) - v_set(m)), k);
+  }
+  for (int64_t i = 0; i < n; i++) sum += (double)e[i];
+  return sum;
+}
+
+/* The first index whose cumulated exponentials exceed `threshold`, else the last. */
+static int64_t draw(const float *x, int64_t n, float m, double threshold) {
+  float e[CHUNK];
+  double before = 0;
+  for (int64_t j = 0; j < n; j += CHUNK) {
+    int64_t k = n - j < CHUNK ? n - j : CHUNK;
+    double after = add_exp(x + j, k, m, e, before);
+    if (after > threshold) {
+      int64_t i = 0;
+      while (!((before += (double)e[i]) > threshold)) i++;
+      return j + i;
+    }
+    before = after;
+  }
+  return n - 1;
+}
+
+void ISA(sampled_gradient)(const void *args, int64_t begin, int64_t end, void *scratch) {
+  (void)scratch;
+  const mg_sample_args *a = args;
+  float e[CHUNK], inverse_cap = a->softcap > 0 ? 1.0f / a->softcap : 0.0f;
+  for (int64_t r = begin; r < end; r++) {
+    float *x = a->x + r * a->stride, max = largest(x, a->cols);
+    double sum = 0;
+    for (int64_t j = 0; j < a->cols; j += CHUNK) sum = add_exp(x + j, a->cols - j < CHUNK ? a->cols - j : CHUNK, max, e, sum);
+    int64_t id = draw(x, a->cols, max, (double)a->uniforms[r] * sum);
+    float share = x[id] * inverse_cap, chosen = 1.0f - share * share;
+    vf factor = v_set((float)(1.0 / sum)), m = v_set(max), one = v_set(1.0f);
+    for (int64_t i = 0; i < a->cols; i += W) {
+      int64_t k = a->cols - i < W ? a->cols - i : W;
+      vf v = v_load_n(x + i, k), p = v_exp(v - m) * factor, t = v * v_set(inverse_cap);
+      v_store_n(x + i, a->softcap > 0 ? p * (one - t * t) : p, k);
+    }
+    x[id] -= chosen;
+    a->ids[r] = (int32_t)id;
+  }
+}

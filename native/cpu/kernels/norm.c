@@ -67,3 +67,58 @@ void ISA(layer_norm)(const void *args, int64_t begin, int64_t end, void *scratch
     }
   }
 }
+
+/* dx = f (g - mean(g) - n mean(g n)) with g = dy w, n = (x - m) f; mean(g) only where the norm centres. */
+INLINE void backward_row(const mg_norm_backward_args *a, int64_t r, vf m, vf f, const bool centre) {
+  const float *x = a->x + r * a->x_stride, *dy = a->dy + r * a->dy_stride;
+  float *dx = a->dx + r * a->dx_stride;
+  const int64_t n = a->cols;
+  vf g0 = v_zero(), g1 = v_zero(), p0 = v_zero(), p1 = v_zero();
+  int64_t i = 0;
+  for (; i + 2 * W <= n; i += 2 * W) {
+    vf u = v_load(dy + i), v = v_load(dy + i + W);
+    if (a->w) u = u * v_load(a->w + i), v = v * v_load(a->w + i + W);
+    p0 = v_fma(u, (v_load(x + i) - m) * f, p0), p1 = v_fma(v, (v_load(x + i + W) - m) * f, p1);
+    if (centre) g0 = g0 + u, g1 = g1 + v;
+  }
+  for (; i < n; i += W) { /* elements past the end have dy = 0 */
+    int64_t k = n - i < W ? n - i : W;
+    vf u = v_load_n(dy + i, k);
+    if (a->w) u = u * v_load_n(a->w + i, k);
+    p0 = v_fma(u, (v_load_n(x + i, k) - m) * f, p0);
+    if (centre) g0 = g0 + u;
+  }
+  vf product = v_set(v_sum(p0 + p1) / (float)n), shift = v_set(centre ? v_sum(g0 + g1) / (float)n : 0.0f);
+  for (i = 0; i < n; i += W) {
+    int64_t k = n - i < W ? n - i : W;
+    vf u = v_load_n(dy + i, k), v = (v_load_n(x + i, k) - m) * f;
+    if (a->w) u = u * v_load_n(a->w + i, k);
+    v_store_n(dx + i, (u - shift - v * product) * f, k);
+  }
+}
+
+void ISA(rms_norm_backward)(const void *args, int64_t begin, int64_t end, void *scratch) {
+  (void)scratch;
+  const mg_norm_backward_args *a = args;
+  const int64_t n = a->cols;
+  for (int64_t r = begin; r < end; r++) {
+    const float *x = a->x + r * a->x_stride;
+    float sum;
+    ROW_SUM(sum, x, n, SQUARE);
+    backward_row(a, r, v_zero(), v_set(1.0f / sqrtf(sum / (float)n + a->eps)), false);
+  }
+}
+
+void ISA(layer_norm_backward)(const void *args, int64_t begin, int64_t end, void *scratch) {
+  (void)scratch;
+  const mg_norm_backward_args *a = args;
+  const int64_t n = a->cols;
+  for (int64_t r = begin; r < end; r++) {
+    const float *x = a->x + r * a->x_stride;
+    float mean, variance;
+    ROW_SUM(mean, x, n, VALUE);
+    vf m = v_set(mean / (float)n);
+    ROW_SUM(variance, x, n, CENTRED_SQUARE);
+    backward_row(a, r, m, v_set(1.0f / sqrtf(variance / (float)n + a->eps)), true);
+  }
+}

@@ -87,3 +87,44 @@ int32_t mg_attention(mg_context *ctx, const mg_tensor *q, const mg_tensor *k, co
   int64_t tasks = params->batch * params->kv_heads * args.tiles;
   return mg_run(ctx, ctx->kernels->attention_tiles, &args, tasks, 1, ctx->kernels->attention_scratch(&args));
 }
+
+int32_t mg_attention_backward(mg_context *ctx, const mg_tensor *q, const mg_tensor *k, const mg_tensor *v,
+                              const mg_attention_params *params, const mg_tensor *dout, mg_tensor *dq, mg_tensor *dk,
+                              mg_tensor *dv) {
+  MG_REQUIRE(ctx, ctx, "ctx is NULL");
+  MG_TRY(check_params(ctx, params, NULL));
+  int64_t tokens = params->queries, size = 0, width = 0, key_size = 0, out_width = 0;
+  MG_REQUIRE(ctx, params->keys == tokens && params->key_capacity == tokens,
+             "%lld queries, %lld keys, capacity %lld: these must be equal", (long long)tokens, (long long)params->keys,
+             (long long)params->key_capacity);
+  MG_TRY(check_heads(ctx, "q", q, params->batch, tokens, params->heads, &size));
+  MG_TRY(check_heads(ctx, "k", k, params->batch, tokens, params->kv_heads, &key_size));
+  MG_TRY(check_heads(ctx, "v", v, params->batch, tokens, params->kv_heads, &width));
+  MG_TRY(check_heads(ctx, "dout", dout, params->batch, tokens, params->heads, &out_width));
+  MG_REQUIRE(ctx, key_size == size, "a head of q has %lld columns, one of k %lld", (long long)size, (long long)key_size);
+  MG_REQUIRE(ctx, out_width == width, "a head of v has %lld columns, one of dout %lld", (long long)width, (long long)out_width);
+  MG_TRY(mg_check_shape(ctx, "dq", dq, MG_IS_F32, q->rows, q->cols));
+  MG_TRY(mg_check_shape(ctx, "dk", dk, MG_IS_F32, k->rows, k->cols));
+  MG_TRY(mg_check_shape(ctx, "dv", dv, MG_IS_F32, v->rows, v->cols));
+  if (q->rows == 0) return MG_OK;
+  mg_attention_backward_args args = {.q = q->data,
+                                     .k = k->data,
+                                     .v = v->data,
+                                     .dout = dout->data,
+                                     .dq = dq->data,
+                                     .dk_out = dk->data,
+                                     .dv_out = dv->data,
+                                     .q_stride = q->stride,
+                                     .k_stride = k->stride,
+                                     .v_stride = v->stride,
+                                     .dout_stride = dout->stride,
+                                     .dq_stride = dq->stride,
+                                     .dk_stride = dk->stride,
+                                     .dv_stride = dv->stride,
+                                     .dk = size,
+                                     .dv = width,
+                                     .group = params->heads / params->kv_heads,
+                                     .params = params};
+  int64_t tasks = params->batch * params->kv_heads, scratch = ctx->kernels->attention_backward_scratch(&args);
+  return mg_run(ctx, ctx->kernels->attention_backward, &args, tasks, 1, scratch);
+}
