@@ -27,6 +27,9 @@ public final class BenchCases {
     cases.put("decode_linear_f32", OpCases.linear(DType.F32, false, 1, HIDDEN, WIDTH));
     cases.put("gram", OpCases.gram(TOKENS, WIDTH));
     cases.put("attention", OpCases.attention(AttentionShape.causal(TOKENS, 9, 3, 0.125f), 64, 64));
+    cases.put(
+        "attention_backward",
+        OpCases.attentionBackward(AttentionShape.causal(TOKENS, 9, 3, 0.125f), 64, 64));
     cases.put("rms_norm", OpCases.rmsNorm(TOKENS, HIDDEN, true, false));
     cases.put("rope", OpCases.rope(TOKENS, 9, 64, 32, 3));
     cases.put("gated_activation", OpCases.gatedActivation(Activation.SILU, TOKENS, WIDTH));

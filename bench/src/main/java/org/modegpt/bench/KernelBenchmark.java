@@ -37,6 +37,7 @@ public class KernelBenchmark {
     "decode_linear_f32",
     "gram",
     "attention",
+    "attention_backward",
     "rms_norm",
     "rope",
     "gated_activation",

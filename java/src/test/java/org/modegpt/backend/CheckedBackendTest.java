@@ -83,6 +83,7 @@ class CheckedBackendTest {
     all.add(new Bad("no sets", b -> b.rope(x, ids, f(0, 1), 4)));
     all.add(new Bad("positions", b -> b.rope(f(3, 8), ids, f(1, 1), 2)));
     attention(all);
+    gradients(all);
     all.add(new Bad("up shape", b -> b.gatedActivation(x, f(4, 7), Activation.SILU, f(4, 8))));
     all.add(new Bad("null activation", b -> b.activation(x, null)));
     all.add(
@@ -137,6 +138,35 @@ class CheckedBackendTest {
     all.add(new Bad("svd vt", b -> b.svd(d(5, 3), d(5, 3), d(1, 3), d(3, 5))));
     memory(all);
     return all;
+  }
+
+  private static void gradients(List<Bad> all) {
+    Tensor x = f(4, 8);
+    Tensor y = f(4, 8);
+    Tensor z = f(4, 8);
+    Activation silu = Activation.SILU;
+    all.add(new Bad("dy shape", b -> b.rmsNormBackward(x, null, 1e-5f, f(4, 7), z)));
+    all.add(new Bad("dx over x", b -> b.rmsNormBackward(x, null, 1e-5f, y, x)));
+    all.add(new Bad("negative eps", b -> b.layerNormBackward(x, null, -1, y, z)));
+    all.add(new Bad("weight", b -> b.layerNormBackward(x, f(1, 7), 1e-5f, y, z)));
+    all.add(new Bad("up, no dup", b -> b.activationBackward(x, f(4, 8), silu, y, z, null)));
+    all.add(new Bad("dup, no up", b -> b.activationBackward(x, null, silu, y, z, f(4, 8))));
+    all.add(new Bad("dgate over dy", b -> b.activationBackward(x, null, silu, y, y, null)));
+    all.add(new Bad("dup is dgate", b -> b.activationBackward(x, f(4, 8), silu, y, z, z)));
+    all.add(new Bad("no activation", b -> b.activationBackward(x, null, null, y, z, null)));
+    AttentionShape whole = AttentionShape.causal(4, 2, 1, 1);
+    AttentionShape cached = new AttentionShape(1, 4, 4, 5, 2, 1, 0, 1, 0);
+    Tensor k = f(4, 4);
+    all.add(
+        new Bad(
+            "a cache", b -> b.attentionBackward(x, f(5, 4), f(5, 4), cached, y, z, k, f(4, 4))));
+    all.add(new Bad("dq shape", b -> b.attentionBackward(x, k, k, whole, y, f(4, 4), f(4, 4), k)));
+    all.add(new Bad("dk over k", b -> b.attentionBackward(x, k, f(4, 4), whole, y, z, k, f(4, 4))));
+    Tensor dk = f(4, 4);
+    all.add(new Bad("dv is dk", b -> b.attentionBackward(x, k, k, whole, y, z, dk, dk)));
+    all.add(new Bad("uniforms", b -> b.sampledGradient(x, 0, f(1, 3), t(I32, 1, 4))));
+    all.add(new Bad("ids dtype", b -> b.sampledGradient(x, 0, f(1, 4), f(1, 4))));
+    all.add(new Bad("softcap", b -> b.sampledGradient(x, -1, f(1, 4), t(I32, 1, 4))));
   }
 
   private static void attention(List<Bad> all) {

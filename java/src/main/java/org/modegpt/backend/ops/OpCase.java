@@ -1,6 +1,7 @@
 package org.modegpt.backend.ops;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.modegpt.backend.Backend;
@@ -47,6 +48,15 @@ public record OpCase(
 
   OpCase compared(Result by) {
     return new OpCase(op, variant, operands, call, by, bound);
+  }
+
+  /// The same with all outputs compared as one vector, for outputs that may be 0 altogether.
+  OpCase together() {
+    return compared((reference, operands, tensors) ->
+        List.of(
+            outputs(reference, operands, tensors).stream()
+                .flatMapToDouble(Arrays::stream)
+                .toArray()));
   }
 
   /// The same with gaps between the rows of every operand.

@@ -13,9 +13,11 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.random.RandomGenerator;
 import org.modegpt.backend.Activation;
 import org.modegpt.backend.AttentionShape;
 import org.modegpt.tensor.DType;
+import org.modegpt.tensor.Tensor;
 
 /// The one list of operations, shapes and bounds. The methods make one case each, for benchmarks
 /// that want their own shapes.
@@ -328,6 +330,124 @@ public final class OpCases {
         out(F64, 1, n));
   }
 
+  /// With a large eps: a normalised row of one or two elements hardly depends on them otherwise,
+  /// and the gradient is all cancellation.
+  private static final float BACKWARD_EPS = 0.1f;
+
+  public static OpCase rmsNormBackward(long n, long d, boolean weight, boolean inPlace) {
+    return normBackward("rmsNormBackward", n, d, weight, inPlace);
+  }
+
+  public static OpCase layerNormBackward(long n, long d, boolean weight, boolean inPlace) {
+    return normBackward("layerNormBackward", n, d, weight, inPlace);
+  }
+
+  /// In place writes over the gradient of the output.
+  private static OpCase normBackward(String op, long n, long d, boolean weight, boolean inPlace) {
+    boolean rms = op.equals("rmsNormBackward");
+    return OpCase.of(
+        op,
+        (weight ? "weight" : "") + (inPlace ? " in place" : ""),
+        Bound.max(4e-6, "float32 sums over the row, whose terms cancel"),
+        (b, t) -> {
+          Tensor w = weight ? t[1] : null;
+          if (rms) {
+            b.rmsNormBackward(t[0], w, BACKWARD_EPS, t[2], t[inPlace ? 2 : 3]);
+          } else {
+            b.layerNormBackward(t[0], w, BACKWARD_EPS, t[2], t[inPlace ? 2 : 3]);
+          }
+        },
+        in(F32, n, d, NORMAL),
+        in(F32, 1, d, NORMAL),
+        inPlace ? inout(F32, n, d, NORMAL) : in(F32, n, d, NORMAL),
+        inPlace ? in(F32, 0, d, NORMAL) : out(F32, n, d));
+  }
+
+  /// In place writes over what the activation was given.
+  public static OpCase activationBackward(
+      Activation f, boolean gated, boolean inPlace, long n, long d) {
+    return OpCase.of(
+        "activationBackward",
+        f + (gated ? " gated" : "") + (inPlace ? " in place" : ""),
+        Bound.max(2e-6, "float32 exponential or error function"),
+        (b, t) -> {
+          Tensor dgate = t[inPlace ? 0 : 3];
+          Tensor dup = t[inPlace ? 1 : 4];
+          b.activationBackward(t[0], gated ? t[1] : null, f, t[2], dgate, gated ? dup : null);
+        },
+        inPlace ? inout(F32, n, d, Fill.normal(3)) : in(F32, n, d, Fill.normal(3)),
+        inPlace && gated ? inout(F32, n, d, NORMAL) : in(F32, n, d, NORMAL),
+        in(F32, n, d, NORMAL),
+        inPlace ? in(F32, 0, d, NORMAL) : out(F32, n, d),
+        inPlace || !gated ? in(F32, 0, d, NORMAL) : out(F32, n, d));
+  }
+
+  /// Of whole sequences.
+  public static OpCase attentionBackward(AttentionShape s, long dk, long dv) {
+    long rows = s.batch() * s.queries();
+    OpCase c =
+        OpCase.of(
+            "attentionBackward",
+            "heads "
+                + s.heads()
+                + "/"
+                + s.kvHeads()
+                + " tokens "
+                + s.queries()
+                + " batch "
+                + s.batch()
+                + (s.window() > 0 ? " window " + s.window() : "")
+                + (s.softcap() > 0 ? " softcap" : ""),
+            Bound.max(1e-5, "float32 softmax, and sums over queries or keys")
+                .onDevice(4e-5)
+                .fast(2e-2),
+            (b, t) -> b.attentionBackward(t[0], t[1], t[2], s, t[3], t[4], t[5], t[6]),
+            in(F32, rows, s.heads() * dk, NORMAL),
+            in(F32, rows, s.kvHeads() * dk, NORMAL),
+            in(F32, rows, s.kvHeads() * dv, NORMAL),
+            in(F32, rows, s.heads() * dv, NORMAL),
+            out(F32, rows, s.heads() * dk),
+            out(F32, rows, s.kvHeads() * dk),
+            out(F32, rows, s.kvHeads() * dv));
+    // With one visible key dq and dk are 0, to which no error can be relative: all in one vector.
+    return s.queries() == 1 || s.window() == 1 || dv == 0 ? c.together() : c;
+  }
+
+  /// The uniforms lie in the middle of a token's share of the row, far from where rounding decides.
+  public static OpCase sampledGradient(float softcap, long n, long vocabulary) {
+    Fill logits = (t, random) -> Fill.each(t, (i, j) -> logit(i, j));
+    Fill uniforms = (t, random) -> Fill.each(t, (_, i) -> middle(i, vocabulary, random));
+    return OpCase.of(
+        "sampledGradient",
+        softcap > 0 ? "softcap" : "",
+        Bound.max(2e-6, "float32 exponentials"),
+        (b, t) -> b.sampledGradient(t[0], softcap, t[1], t[2]),
+        inout(F32, n, vocabulary, logits),
+        in(F32, 1, n, uniforms),
+        out(I32, 1, n));
+  }
+
+  /// Between -4 and 4, without a visible order.
+  private static double logit(long row, long col) {
+    return (float) (4 * Math.sin(1 + 1.7 * row + 0.61 * col * col));
+  }
+
+  /// A uniform that draws a token of the row, each with its probability.
+  private static double middle(long row, long vocabulary, RandomGenerator random) {
+    double sum = 0;
+    for (long j = 0; j < vocabulary; j++) {
+      sum += Math.exp(logit(row, j));
+    }
+    double left = random.nextDouble() * sum;
+    double before = 0;
+    long token = 0;
+    while (token + 1 < vocabulary && before + Math.exp(logit(row, token)) < left) {
+      before += Math.exp(logit(row, token));
+      token++;
+    }
+    return (before + Math.exp(logit(row, token)) / 2) / sum;
+  }
+
   private static final Bound STATISTIC =
       Bound.sum(1e-6, "float32 products summed in short runs, runs in float64");
 
@@ -451,9 +571,17 @@ public final class OpCases {
     cases.add(rmsNorm(2, d, false, true));
     both(cases, layerNorm(3, d, true));
     cases.add(layerNorm(2, d, false));
+    both(cases, rmsNormBackward(3, d, true, false));
+    cases.add(rmsNormBackward(2, d, false, true));
+    both(cases, layerNormBackward(3, d, true, false));
+    cases.add(layerNormBackward(2, d, false, true));
     for (Activation f : Activation.values()) {
       cases.add(activation(f, 3, d));
       cases.add(gatedActivation(f, 3, d).padded(1));
+      both(cases, activationBackward(f, true, false, 3, d));
+      cases.add(activationBackward(f, true, true, 3, d).padded(1));
+      cases.add(activationBackward(f, false, false, 3, d));
+      cases.add(activationBackward(f, false, true, 2, d));
     }
     for (DType dtype : List.of(F32, F64)) {
       both(cases, add(dtype, false, 3, d));
@@ -470,6 +598,8 @@ public final class OpCases {
     both(cases, headGram(13, 2, d));
     if (d > 0) {
       both(cases, nll(4, d, true));
+      both(cases, sampledGradient(0, 4, d));
+      cases.add(sampledGradient(5, 3, d));
     }
     if (d > 1) { // the divergence of one probability is 0, which no error can be relative to
       cases.add(klDivergence(4, d).padded(1));
@@ -529,6 +659,7 @@ public final class OpCases {
     cases.add(
         attention(new AttentionShape(1, 150, 150, 150, 2, 1, 100, 0.2f, 20), 16, 16).padded(7));
     cases.add(attention(new AttentionShape(0, 4, 4, 4, 2, 1, 0, 0.2f, 0), 16, 16));
+    attentionBackward(cases);
     both(cases, spannedAttention(new AttentionShape(7, 1, 61, 64, 6, 3, 0, 0.2f, 0), 32, 24));
     cases.add(spannedAttention(new AttentionShape(2, 1, 1300, 1300, 2, 1, 0, 0.2f, 0), 64, 64));
     cases.add(spannedAttention(new AttentionShape(5, 1, 41, 50, 4, 4, 9, 0.2f, 0), 24, 32));
@@ -558,6 +689,9 @@ public final class OpCases {
     cases.add(gram(0, 9));
     cases.add(nll(3, 5000, false));
     cases.add(nll(0, 10, true));
+    cases.add(sampledGradient(0, 3, 5000));
+    cases.add(sampledGradient(30, 2, 2500).padded(3));
+    cases.add(sampledGradient(0, 0, 10));
     cases.add(klDivergence(2, 5000));
     cases.add(linear(BF16, true, 65, 576, 700));
     cases.add(linear(DType.Q4_0, false, 65, 576, 700));
@@ -571,5 +705,23 @@ public final class OpCases {
       cases.add(gemm(dtype, false, true, 0, 0, 7, 3));
       cases.add(gemm(dtype, true, false, 0, 200, 1, 300));
     }
+  }
+
+  private static void attentionBackward(List<OpCase> cases) {
+    for (long[] kd : new long[][] {{64, 64}, {16, 24}, {33, 7}, {1, 1}, {128, 128}, {80, 65}}) {
+      both(cases, attentionBackward(AttentionShape.causal(37, 4, 2, 0.125f), kd[0], kd[1]));
+    }
+    for (long tokens : new long[] {0, 1, 2, 15, 16, 17, 48, 49, 130}) {
+      cases.add(attentionBackward(AttentionShape.causal(tokens, 3, 1, 0.2f), 32, 32));
+      cases.add(attentionBackward(AttentionShape.causal(tokens, 2, 2, 0.2f), 20, 12).padded(2));
+    }
+    for (int window : new int[] {1, 9, 70}) {
+      cases.add(
+          attentionBackward(new AttentionShape(3, 70, 70, 70, 4, 4, window, 0.2f, 0), 24, 32));
+    }
+    both(
+        cases, attentionBackward(new AttentionShape(1, 150, 150, 150, 2, 1, 100, 0.5f, 4), 16, 16));
+    cases.add(attentionBackward(new AttentionShape(2, 60, 60, 60, 14, 2, 0, 0.3f, 3), 10, 5));
+    cases.add(attentionBackward(new AttentionShape(0, 4, 4, 4, 2, 1, 0, 0.2f, 0), 16, 16));
   }
 }
