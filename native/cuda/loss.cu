@@ -1,4 +1,4 @@
-// Losses over a row of logits, read once: one block per row, online log-sum-exp.
+// Losses over a row of logits, read once: one block per row, online log-sum-exp. And the gradient of a sampled token's.
 #include "common.cuh"
 
 namespace {
@@ -139,6 +139,108 @@ template <int V> __global__ void __launch_bounds__(THREADS) kl_kernel(KlArgs a) 
   if (threadIdx.x == 0) a.kl[blockIdx.x] = of_p.weighted / of_p.sum - of_p.log_sum() + of_q.log_sum();
 }
 
+struct SampleArgs {
+  float *logits;
+  const float *uniforms;
+  int32_t *ids;
+  int64_t stride, cols;
+  float softcap;
+};
+
+// The first read takes the sums, each warp those of a part of its own, so that the token is looked for in one part only.
+template <int V> __global__ void __launch_bounds__(THREADS) sample_kernel(SampleArgs a) {
+  constexpr int WARPS = THREADS / 32;
+  __shared__ float tops[WARPS];
+  __shared__ double sums[WARPS], scanned[WARPS];
+  __shared__ int32_t found;
+  float *x = a.logits + blockIdx.x * a.stride;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int64_t part = ceil_div(ceil_div(a.cols, WARPS), 32 * V) * 32 * V;
+  Running running;
+  for (int64_t col = warp * part + lane * V; col < (warp + 1) * part && col < a.cols; col += 32 * V) {
+    float v[V];
+    load<V>(x + col, v);
+    running.take(v, v);
+  }
+  const float warp_top = warp_reduce(running.top, Max());
+  const double warp_sum = warp_reduce(running.sum * scaled(running.top, warp_top), Sum());
+  if (lane == 0) {
+    tops[warp] = warp_top;
+    sums[warp] = warp_sum;
+  }
+  if (threadIdx.x == 0) found = INT32_MAX;
+  __syncthreads();
+  float top = -INFINITY;
+  for (int w = 0; w < WARPS; w++) top = fmaxf(top, tops[w]);
+  double total = 0;
+  for (int w = 0; w < WARPS; w++) total += sums[w] * scaled(tops[w], top);
+  const double target = a.uniforms[blockIdx.x] * total;
+  double before = 0;
+  int64_t start = a.cols;
+  for (int w = 0; w < WARPS; w++) {
+    const double sum = sums[w] * scaled(tops[w], top);
+    if (before + sum > target) {
+      start = w * part;
+      break;
+    }
+    before += sum;
+  }
+
+  // Sums in another order round otherwise, so the token may be just beyond the part: the search ends at the row's end only.
+  for (; start < a.cols; start += THREADS * V) {
+    const int64_t col = start + threadIdx.x * V;
+    float e[V];
+    double sum = 0;
+    if (col < a.cols) {
+      load<V>(x + col, e);
+#pragma unroll
+      for (int i = 0; i < V; i++) {
+        e[i] = scaled(e[i], top);
+        sum += e[i];
+      }
+    }
+    double inclusive = sum;
+#pragma unroll
+    for (int offset = 1; offset < 32; offset <<= 1) {
+      const double other = __shfl_up_sync(~0u, inclusive, offset);
+      if (lane >= offset) inclusive += other;
+    }
+    if (lane == 31) scanned[warp] = inclusive;
+    __syncthreads();
+    double reached = before;
+    for (int w = 0; w < WARPS; w++) {
+      if (w == warp) reached += inclusive - sum;
+      if (w < warp) reached += scanned[w];
+      before += scanned[w];
+    }
+    if (col < a.cols) {
+      for (int i = 0; i < V; i++) {
+        reached += e[i];
+        if (e[i] > 0 && reached > target) {
+          atomicMin(&found, (int32_t)col + i);
+          break;
+        }
+      }
+    }
+    __syncthreads();
+    if (found != INT32_MAX) break;
+  }
+  const int64_t id = found == INT32_MAX ? a.cols - 1 : found;
+  if (threadIdx.x == 0) a.ids[blockIdx.x] = (int32_t)id;
+
+  const float inverse = (float)(1 / total);
+  for (int64_t col = threadIdx.x * V; col < a.cols; col += THREADS * V) {
+    float v[V];
+    load<V>(x + col, v);
+#pragma unroll
+    for (int i = 0; i < V; i++) {
+      const float t = a.softcap > 0 ? v[i] / a.softcap : 0;
+      v[i] = (scaled(v[i], top) * inverse - (col + i == id ? 1 : 0)) * (1 - t * t);
+    }
+    store<V>(x + col, v);
+  }
+}
+
 } // namespace
 
 int32_t mg_nll(mg_context *ctx, const mg_tensor *logits, const mg_tensor *targets, mg_tensor *nll, mg_tensor *argmax) {
@@ -176,6 +278,24 @@ int32_t mg_kl_divergence(mg_context *ctx, const mg_tensor *p, const mg_tensor *q
       kl_kernel<4><<<(unsigned)p->rows, THREADS, 0, ctx->stream>>>(a);
     } else {
       kl_kernel<1><<<(unsigned)p->rows, THREADS, 0, ctx->stream>>>(a);
+    }
+    launched();
+  });
+}
+
+int32_t mg_sampled_gradient(mg_context *ctx, mg_tensor *logits, float softcap, const mg_tensor *uniforms, mg_tensor *ids) {
+  return guarded(ctx, "sampled_gradient", [&] {
+    require("logits", logits, {MG_F32});
+    require_vector("uniforms", uniforms, MG_F32, logits->rows);
+    require_vector("ids", ids, MG_I32, logits->rows);
+    if (empty(logits)) return;
+    if (logits->cols > INT32_MAX) fail(MG_EUNSUPPORTED, "%lld columns; 2^31 - 1 at most", (long long)logits->cols);
+    const SampleArgs a{
+        pointer<float>(logits), pointer<float>(uniforms), pointer<int32_t>(ids), logits->stride, logits->cols, softcap};
+    if (logits->cols % 4 == 0 && aligned(logits, 16)) {
+      sample_kernel<4><<<(unsigned)logits->rows, THREADS, 0, ctx->stream>>>(a);
+    } else {
+      sample_kernel<1><<<(unsigned)logits->rows, THREADS, 0, ctx->stream>>>(a);
     }
     launched();
   });

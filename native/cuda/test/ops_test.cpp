@@ -3,6 +3,7 @@
 #include "modegpt.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -879,6 +880,230 @@ void check_attention(const AttentionCase &c, bool spanned) {
   }
 }
 
+// ---- gradients, against their formulas or, for the activations, against differences ----------------------------------
+
+void test_gradient_norms() {
+  for (int64_t cols : WIDTHS) {
+    for (Layout l : LAYOUTS) {
+      const int64_t rows = 4;
+      Mat x(rows, cols, MG_F32, l.gap, l.shift), w(1, cols), dy(rows, cols, MG_F32, l.gap, l.shift);
+      x.random(3), w.random(), dy.random();
+      for (int64_t i = 0; i < rows; i++) {
+        for (int64_t j = 0; j < cols; j++) x.set(i, j, x.get(i, j) + 2);
+      }
+      x.up();
+      for (bool centred : {false, true}) {
+        for (bool weighted : {false, true}) {
+          const auto slope = [&](int64_t i, int64_t j) { return dy.get(i, j) * (weighted ? w.get(0, j) : 1); };
+          std::vector<double> mean(rows), r(rows), slopes(rows), products(rows);
+          for (int64_t i = 0; i < rows; i++) {
+            for (int64_t j = 0; j < cols && centred; j++) mean[i] += x.get(i, j) / (double)cols;
+            double squares = 0;
+            for (int64_t j = 0; j < cols; j++) {
+              const double c = x.get(i, j) - mean[i];
+              squares += c * c / (double)cols;
+              products[i] += slope(i, j) * c / (double)cols;
+              if (centred) slopes[i] += slope(i, j) / (double)cols;
+            }
+            r[i] = 1 / sqrt(squares + EPS);
+          }
+          if (cols < (centred ? 7 : 3)) continue; // what is left of so few is rounding
+          const auto reference = [&](int64_t i, int64_t j) {
+            return r[i] * (slope(i, j) - slopes[i] - (x.get(i, j) - mean[i]) * r[i] * r[i] * products[i]);
+          };
+          const auto call = centred ? mg_layer_norm_backward : mg_rms_norm_backward;
+          const char *name = centred ? "layer_norm_backward" : "rms_norm_backward";
+          mg_tensor *weight = weighted ? w.operator mg_tensor *() : nullptr;
+          Mat dx(rows, cols, MG_F32, l.gap, l.shift), same(rows, cols, MG_F32, l.gap, l.shift);
+          dx.poison();
+          same.host = dy.host;
+          same.up();
+          OK(call(ctx, x, weight, EPS, dy, dx));
+          judge(name, text({cols, l.gap, weighted}), dx, reference, 1e-5);
+          OK(call(ctx, x, weight, EPS, same, same));
+          judge(name, text({cols, l.gap, weighted}) + " in place", same, reference, 1e-5);
+        }
+      }
+    }
+  }
+}
+
+void test_gradient_activations() {
+  const double step = 1e-6; // seldom across the kink of a ReLU
+  for (int kind = MG_SILU; kind <= MG_IDENTITY; kind++) {
+    for (int64_t cols : {1, 7, 8, 33, 1024, 1030}) {
+      for (Layout l : LAYOUTS) {
+        Mat g(5, cols, MG_F32, l.gap, l.shift), u(5, cols, MG_F32, l.gap, l.shift), dy(5, cols, MG_F32, l.gap, l.shift);
+        Mat dg(5, cols, MG_F32, l.gap, l.shift), du(5, cols, MG_F32, l.gap, l.shift);
+        Mat old_g(5, cols, MG_F32, l.gap, l.shift), old_u(5, cols, MG_F32, l.gap, l.shift);
+        g.random(3), u.random(), dy.random(), dg.poison(), du.poison();
+        old_g.host = g.host, old_u.host = u.host;
+        const auto slope = [&](int64_t i, int64_t j) {
+          const double x = old_g.get(i, j);
+          return (act(kind, x + step) - act(kind, x - step)) / (2 * step) * dy.get(i, j);
+        };
+        const auto of_gate = [&](int64_t i, int64_t j) { return slope(i, j) * old_u.get(i, j); };
+        const auto of_up = [&](int64_t i, int64_t j) { return act(kind, old_g.get(i, j)) * dy.get(i, j); };
+        const std::string what = text({kind, cols, l.gap});
+        OK(mg_activation_backward(ctx, g, nullptr, kind, dy, dg, nullptr));
+        judge("activation_backward", what + " alone", dg, slope, 3e-6);
+        dg.poison();
+        OK(mg_activation_backward(ctx, g, u, kind, dy, dg, du));
+        judge("activation_backward", what + " at gate", dg, of_gate, 3e-6);
+        judge("activation_backward", what + " at up", du, of_up, 3e-6);
+        OK(mg_activation_backward(ctx, g, u, kind, dy, g, u));
+        judge("activation_backward", what + " at gate, in place", g, of_gate, 3e-6);
+        judge("activation_backward", what + " at up, in place", u, of_up, 3e-6);
+      }
+    }
+  }
+}
+
+void test_gradient_samples() {
+  for (int64_t cols : {1, 5, 32, 1000, 2048, 2049, 32000, 70004}) {
+    for (Layout l : LAYOUTS) {
+      for (float softcap : {0.f, 30.f}) {
+        const int64_t rows = 6;
+        Mat x(rows, cols, MG_F32, l.gap, l.shift), before(rows, cols, MG_F32, l.gap, l.shift),
+            again(rows, cols, MG_F32, l.gap, l.shift);
+        Mat uniforms(1, rows), ids(1, rows, MG_I32), ids_again(1, rows, MG_I32);
+        x.random(4), ids.poison();
+        for (int64_t j = 0; j < cols / 2; j++) x.set(5, j, -INFINITY); // what cannot be drawn
+        if (softcap > 0) {
+          for (int64_t j = 0; j < cols / 2; j++) x.set(5, j, -softcap);
+        }
+        x.up();
+        before.host = again.host = x.host;
+        again.up();
+        for (int64_t i = 0; i < rows; i++) uniforms.set(0, i, (double)below(1 << 24) / (1 << 24));
+        uniforms.set(0, 0, 0), uniforms.set(0, 1, 1 - 1.0 / (1 << 24)), uniforms.set(0, 5, 0);
+        uniforms.up();
+        OK(mg_sampled_gradient(ctx, x, softcap, uniforms, ids));
+        OK(mg_sampled_gradient(ctx, again, softcap, uniforms, ids_again));
+        ids.down(), ids_again.down(), again.down();
+        std::vector<double> top(rows, -INFINITY), total(rows);
+        for (int64_t i = 0; i < rows; i++) {
+          for (int64_t j = 0; j < cols; j++) top[i] = fmax(top[i], before.get(i, j));
+          for (int64_t j = 0; j < cols; j++) total[i] += exp(before.get(i, j) - top[i]);
+          const int64_t id = (int64_t)ids.get(0, i);
+          EXPECT(0 <= id && id < cols);
+          double below_id = 0; // the probability of what comes before the token
+          for (int64_t j = 0; j < id && j < cols; j++) below_id += exp(before.get(i, j) - top[i]) / total[i];
+          const double own = exp(before.get(i, id < cols ? id : 0) - top[i]) / total[i], u = uniforms.get(0, i);
+          EXPECT(own > 0 && below_id <= u + 1e-6 && u <= below_id + own + 1e-6);
+        }
+        judge(
+            "sampled_gradient", text({cols, l.gap, (int64_t)softcap}), x,
+            [&](int64_t i, int64_t j) {
+              const double t = softcap > 0 ? before.get(i, j) / softcap : 0;
+              const double p = exp(before.get(i, j) - top[i]) / total[i] - (j == (int64_t)ids.get(0, i) ? 1 : 0);
+              return p * (1 - t * t);
+            },
+            3e-6);
+        EXPECT(ids.host == ids_again.host && x.host == again.host);
+      }
+    }
+  }
+}
+
+// In float64, head after head.
+struct AttentionGradients {
+  std::vector<double> dq, dk, dv;
+  AttentionGradients(const AttentionCase &c, Mat &q, Mat &k, Mat &v, Mat &dout, double scale)
+      : dq((size_t)(q.rows * q.cols)), dk((size_t)(k.rows * k.cols)), dv((size_t)(v.rows * v.cols)) {
+    const auto copy = [](Mat &m) {
+      std::vector<double> x;
+      for (int64_t i = 0; i < m.rows; i++) {
+        for (int64_t j = 0; j < m.cols; j++) x.push_back(m.get(i, j));
+      }
+      return x;
+    };
+    const std::vector<double> a = copy(q), b = copy(k), values = copy(v), slopes = copy(dout);
+    std::vector<double> p((size_t)c.keys), l((size_t)c.keys), dp((size_t)c.keys);
+    for (int64_t row = 0; row < q.rows; row++) {
+      const int64_t i = row % c.queries, sequence = row - i;
+      const int64_t first = c.window > 0 && i - c.window + 1 > 0 ? i - c.window + 1 : 0;
+      for (int head = 0; head < c.heads; head++) {
+        const int kv = head / (c.heads / c.kv_heads);
+        const double *qi = &a[(size_t)(row * q.cols + head * c.dk)], *di = &slopes[(size_t)(row * dout.cols + head * c.dv)];
+        double top = -INFINITY, total = 0, mean = 0;
+        for (int64_t j = first; j <= i; j++) {
+          double dot = 0, product = 0;
+          for (int d = 0; d < c.dk; d++) dot += qi[d] * b[(size_t)((sequence + j) * k.cols + kv * c.dk + d)];
+          for (int d = 0; d < c.dv; d++) product += di[d] * values[(size_t)((sequence + j) * v.cols + kv * c.dv + d)];
+          dot *= scale;
+          l[(size_t)j] = c.softcap > 0 ? c.softcap * tanh(dot / c.softcap) : dot;
+          dp[(size_t)j] = product;
+          top = fmax(top, l[(size_t)j]);
+        }
+        for (int64_t j = first; j <= i; j++) total += p[(size_t)j] = exp(l[(size_t)j] - top);
+        for (int64_t j = first; j <= i; j++) mean += (p[(size_t)j] /= total) * dp[(size_t)j];
+        for (int64_t j = first; j <= i; j++) {
+          const double t = c.softcap > 0 ? l[(size_t)j] / c.softcap : 0;
+          const double ds = scale * p[(size_t)j] * (dp[(size_t)j] - mean) * (1 - t * t);
+          const size_t key = (size_t)((sequence + j) * k.cols + kv * c.dk), value = (size_t)((sequence + j) * v.cols + kv * c.dv);
+          for (int d = 0; d < c.dk; d++) {
+            dq[(size_t)(row * q.cols + head * c.dk + d)] += ds * b[key + (size_t)d];
+            dk[key + (size_t)d] += ds * qi[d];
+          }
+          for (int d = 0; d < c.dv; d++) dv[value + (size_t)d] += p[(size_t)j] * di[d];
+        }
+      }
+    }
+  }
+};
+
+void test_gradient_attention() {
+  const AttentionCase cases[] = {{1, 1, 1, 1, 1, 1, 8, 8, 0, 0, 1},
+                                 {3, 5, 5, 5, 6, 2, 20, 13, 0, 0, 1},
+                                 {2, 64, 64, 64, 2, 1, 64, 64, 0, 0, 1},
+                                 {1, 65, 65, 65, 3, 3, 32, 48, 0, 0, 2},
+                                 {2, 130, 130, 130, 4, 2, 90, 83, 0, 0, 2},
+                                 {1, 200, 200, 200, 2, 2, 80, 80, 40, 0, 1},
+                                 {1, 193, 193, 193, 4, 1, 128, 100, 65, 20, 4},
+                                 {1, 70, 70, 70, 2, 1, 256, 256, 0, 50, 1},
+                                 {1, 66, 66, 66, 2, 2, 6, 300, 1, 0, 1}};
+  for (const AttentionCase &c : cases) {
+    for (Layout l : LAYOUTS) {
+      const int64_t rows = c.batch * c.queries;
+      Mat q(rows, c.heads * c.dk, MG_F32, l.gap, l.shift), k(rows, c.kv_heads * c.dk, MG_F32, l.gap, l.shift),
+          v(rows, c.kv_heads * c.dv, MG_F32, l.gap, l.shift), dout(rows, c.heads * c.dv, MG_F32, l.gap, l.shift);
+      Mat dq(rows, q.cols, MG_F32, l.gap, l.shift), dk(rows, k.cols, MG_F32, l.gap, l.shift),
+          dv(rows, v.cols, MG_F32, l.gap, l.shift), again(rows, k.cols, MG_F32, l.gap, l.shift);
+      q.random(c.spread), k.random(), v.random(), dout.random(), dq.poison(), dk.poison(), dv.poison(), again.poison();
+      const float scale = (float)(1 / sqrt(c.dk));
+      const mg_attention_params params = params_of(c, scale);
+      const AttentionGradients expected(c, q, k, v, dout, scale);
+      OK(mg_attention_backward(ctx, q, k, v, &params, dout, dq, again, dv));
+      OK(mg_attention_backward(ctx, q, k, v, &params, dout, dq, dk, dv));
+      const std::string what = text({c.batch, c.queries, c.heads, c.kv_heads, c.dk, c.dv, c.window, l.gap});
+      const auto of = [](const std::vector<double> &x, int64_t cols) {
+        return [&x, cols](int64_t i, int64_t j) { return x[(size_t)(i * cols + j)]; };
+      };
+      judge("attention_backward at q", what, dq, of(expected.dq, q.cols), 1e-5);
+      judge("attention_backward at k", what, dk, of(expected.dk, k.cols), 1e-5);
+      judge("attention_backward at v", what, dv, of(expected.dv, v.cols), 1e-5);
+      again.down();
+      EXPECT(again.host == dk.host);
+    }
+  }
+  Mat x(4, 8), short_out(3, 8);
+  x.random();
+  mg_attention_params params = {2, 2, 2, 2, 1, 1, 0, 0, 1, 0};
+  EXPECT(mg_attention_backward(ctx, x, x, x, &params, x, x, x, short_out) == MG_EINVAL &&
+         strstr(mg_last_error(ctx), "attention_backward: dv is [3, 8], expected [4, 8]"));
+  params.key_capacity = 3;
+  EXPECT(mg_attention_backward(ctx, x, x, x, &params, x, x, x, x) == MG_EINVAL && strstr(mg_last_error(ctx), "queries = keys"));
+  EXPECT(mg_activation_backward(ctx, x, x, MG_SILU, x, x, nullptr) == MG_EINVAL && strstr(mg_last_error(ctx), "both be NULL"));
+}
+
+void test_gradients() {
+  test_gradient_norms();
+  test_gradient_activations();
+  test_gradient_samples();
+  test_gradient_attention();
+}
+
 void test_contract() {
   EXPECT(mg_abi_version() == MG_ABI_VERSION);
   Mat x(3, 8), y(3, 9), w(1, 8), ids(1, 2, MG_I32), table(5, 8), out(2, 8), empty_x(0, 8), empty_y(0, 8), half(3, 8, MG_F16);
@@ -1115,6 +1340,42 @@ void time_decoding() {
                  true);
 }
 
+void time_gradients() {
+  const int64_t N = 4096, d = 4096, f = 11008;
+  Mat x(N, d), dy(N, d), dx(N, d), w(1, d);
+  spread(x), spread(dy), w.random();
+  report("rms_norm_backward 4096x4096", 12.0 * N * d, 0, [&] { OK(mg_rms_norm_backward(ctx, x, w, EPS, dy, dx)); });
+  report("layer_norm_backward", 12.0 * N * d, 0, [&] { OK(mg_layer_norm_backward(ctx, x, w, EPS, dy, dx)); });
+  {
+    Mat g(N, f), u(N, f), slope(N, f), dg(N, f), du(N, f);
+    spread(g), spread(u), spread(slope);
+    report("activation_backward SiLU 4096x11008", 20.0 * N * f, 0,
+           [&] { OK(mg_activation_backward(ctx, g, u, MG_SILU, slope, dg, du)); });
+  }
+  for (int64_t V : {32000, 131072}) {
+    const int64_t rows = 2048;
+    Mat logits(rows, V), uniforms(1, rows), ids(1, rows, MG_I32);
+    spread(logits);
+    for (int64_t i = 0; i < rows; i++) uniforms.set(0, i, (double)below(1 << 24) / (1 << 24));
+    uniforms.up();
+    char name[80];
+    snprintf(name, sizeof name, "sampled_gradient 2048x%d", (int)V);
+    report(name, 12.0 * (double)(rows * V), 0, [&] { OK(mg_sampled_gradient(ctx, logits, 0, uniforms, ids)); });
+  }
+  for (const auto &[kv_heads, dim, v_dim] : {std::array<int, 3>{32, 128, 128}, {8, 128, 128}, {32, 90, 84}}) {
+    const int64_t sequences = 8, length = 512, rows = sequences * length;
+    Mat q(rows, 32 * dim), k(rows, kv_heads * dim), v(rows, kv_heads * v_dim), dout(rows, 32 * v_dim);
+    Mat dq(rows, q.cols), dk(rows, k.cols), dv(rows, v.cols);
+    spread(q), spread(k), spread(v), spread(dout);
+    const mg_attention_params params = {sequences, length, length, length, 32, kv_heads, 0, 0, (float)(1 / sqrt(dim)), 0};
+    char name[80];
+    snprintf(name, sizeof name, "attention_backward 8 x 512, 32/%d heads x %d,%d", kv_heads, dim, v_dim);
+    // five products of queries and keys are what a gradient needs; this one computes nine
+    report(name, 0, (double)sequences * 32 * length * length * (3 * dim + 2 * v_dim),
+           [&] { OK(mg_attention_backward(ctx, q, k, v, &params, dout, dq, dk, dv)); });
+  }
+}
+
 } // namespace
 
 // Arguments: parts of the names of what to run, by default all tests; "time" for the times.
@@ -1142,10 +1403,12 @@ int main(int argc, char **argv) {
                                                        {"losses", test_losses},
                                                        {"statistics", test_statistics},
                                                        {"attention", test_attention},
+                                                       {"gradients", test_gradients},
                                                        {"time kernels", time_kernels},
                                                        {"time linear", time_linear},
                                                        {"time prefill", time_prefill},
-                                                       {"time decoding", time_decoding}};
+                                                       {"time decoding", time_decoding},
+                                                       {"time gradients", time_gradients}};
   int ran = 0;
   for (const auto &[name, part] : parts) {
     bool wanted = argc == 1 && strncmp(name, "time", 4) != 0;
