@@ -95,7 +95,7 @@ final class SmolBlock implements AutoCloseable {
     input = random(random, tokens, HIDDEN, 1);
     stream = Tensor.allocate(arena, DType.F32, tokens, HIDDEN);
     positions = Tensor.ofInts(arena, IntStream.range(0, tokens).toArray());
-    sums = LayerStatistics.zeros(backend, arena, config, 0);
+    sums = LayerStatistics.zeros(backend, arena, config, 0, false);
     tap = new StatisticsTap(backend, config, shape, 1, tokens, sums, (done, total) -> {});
     wide = Tensor.allocate(arena, DType.F32, tokens, WIDTH);
     output = Tensor.allocate(arena, DType.F32, tokens, WIDTH);

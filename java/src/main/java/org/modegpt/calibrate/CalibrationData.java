@@ -10,7 +10,18 @@ import java.util.Map;
 /// @param textHash SHA-256 of the text they come from
 /// @param source the text's name for people: file names, or a built-in text
 /// @param seed of the choice of sequences
-public record CalibrationData(List<int[]> sequences, String textHash, String source, long seed) {
+/// @param gradients whether to gather {@link LossGradients}, which only some recipes need
+public record CalibrationData(
+    List<int[]> sequences, String textHash, String source, long seed, boolean gradients) {
+
+  /// With gradients: statistics for every recipe.
+  public CalibrationData(List<int[]> sequences, String textHash, String source, long seed) {
+    this(sequences, textHash, source, seed, true);
+  }
+
+  public CalibrationData withGradients(boolean value) {
+    return new CalibrationData(sequences, textHash, source, seed, value);
+  }
 
   public int count() {
     return sequences.size();
@@ -28,6 +39,7 @@ public record CalibrationData(List<int[]> sequences, String textHash, String sou
     identity.put("sequences", Integer.toString(count()));
     identity.put("sequence_length", Integer.toString(tokens()));
     identity.put("seed", Long.toString(seed));
+    identity.put(Statistics.GRADIENTS, Boolean.toString(gradients));
     return identity;
   }
 }

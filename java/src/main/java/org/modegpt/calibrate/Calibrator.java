@@ -53,17 +53,17 @@ public final class Calibrator {
   /// @param path names the statistics in messages
   public @Nullable Statistics resident(CalibrationData data, Path path, Progress progress) {
     requireFit(data);
-    if (backend.unifiedMemory()
-        || backend.freeMemory() < residentBytes(data.count(), data.tokens())) {
+    if (backend.unifiedMemory() || backend.freeMemory() < residentBytes(data)) {
       return null;
     }
     ModelConfig config = model.config();
     ResidentStatistics statistics = new ResidentStatistics(path, metadata(model, data), backend);
-    try (StreamingPass stream = new StreamingPass(backend, model, data.count(), data.tokens())) {
+    try (LossGradients gradients = gradients(data, progress);
+        StreamingPass stream = new StreamingPass(backend, model, data.count(), data.tokens())) {
       stream.embed(data.sequences());
       for (int layer = 0; layer < config.layers(); layer++) {
         try (Arena arena = Arena.ofShared()) {
-          statistics.add(gather(stream, layer, data, arena, progress));
+          statistics.add(gather(stream, layer, data, gradients, arena, progress));
         }
       }
       long all = (long) config.layers() * data.count();
@@ -77,7 +77,7 @@ public final class Calibrator {
 
   /// Device memory for statistics of all layers and what works on them: first the pass, then
   /// decompositions. A twentieth more is for the streams of an allocation's probe, and for gaps.
-  long residentBytes(int sequences, int tokens) {
+  long residentBytes(CalibrationData data) {
     ModelConfig config = model.config();
     long block = 0;
     for (int layer = 0; layer < config.layers(); layer++) {
@@ -87,9 +87,11 @@ public final class Calibrator {
     long blocks = 4 * block;
     long work =
         Math.max(
-            StreamingPass.bytes(backend, config, sequences, tokens),
+            StreamingPass.bytes(backend, config, data.count(), data.tokens()),
             DenseBlocks.decompositionBytes(config));
-    long bytes = ResidentStatistics.bytes(config) + blocks + work;
+    long gradients =
+        data.gradients() ? LossGradients.bytes(config, data.count(), data.tokens()) : 0;
+    long bytes = ResidentStatistics.bytes(config, data.gradients()) + blocks + work + gradients;
     return bytes + bytes / 20;
   }
 
@@ -111,7 +113,8 @@ public final class Calibrator {
 
   private void run(CalibrationData data, PartialCalibration partial, Progress progress) {
     int layers = model.config().layers();
-    try (StreamingPass pass = new StreamingPass(backend, model, data.count(), data.tokens());
+    try (LossGradients gradients = gradients(data, progress);
+        StreamingPass pass = new StreamingPass(backend, model, data.count(), data.tokens());
         Background saving = new Background(backend)) {
       int start = partial.restore(backend, pass);
       if (start == 0) {
@@ -121,7 +124,7 @@ public final class Calibrator {
         if (partial.has(layer)) {
           pass.block(layer, StreamingPass.LayerTap.NONE);
         } else {
-          save(pass, layer, data, partial, saving, progress);
+          save(pass, layer, data, gradients, partial, saving, progress);
         }
         if (partial.wantsCheckpoint()) {
           int next = layer + 1;
@@ -140,12 +143,13 @@ public final class Calibrator {
       StreamingPass pass,
       int layer,
       CalibrationData data,
+      @Nullable LossGradients gradients,
       PartialCalibration partial,
       Background saving,
       Progress progress) {
     Arena arena = Arena.ofShared();
     try {
-      LayerStatistics sums = gather(pass, layer, data, arena, progress);
+      LayerStatistics sums = gather(pass, layer, data, gradients, arena, progress);
       saving.run(downloads -> partial.save(layer, sums, downloads), arena::close);
     } catch (RuntimeException e) {
       arena.close();
@@ -153,10 +157,25 @@ public final class Calibrator {
     }
   }
 
+  private @Nullable LossGradients gradients(CalibrationData data, Progress progress) {
+    return data.gradients()
+        ? LossGradients.of(model, backend, data.sequences(), data.seed(), progress)
+        : null;
+  }
+
   /// Sums of one layer on the device, owned by `arena`.
   private LayerStatistics gather(
-      StreamingPass pass, int layer, CalibrationData data, Arena arena, Progress progress) {
-    LayerStatistics statistics = LayerStatistics.zeros(backend, arena, model.config(), layer);
+      StreamingPass pass,
+      int layer,
+      CalibrationData data,
+      @Nullable LossGradients gradients,
+      Arena arena,
+      Progress progress) {
+    LayerStatistics statistics =
+        LayerStatistics.zeros(backend, arena, model.config(), layer, gradients != null);
+    if (gradients != null) {
+      gradients.addTo(layer, statistics);
+    }
     long base = (long) layer * data.count();
     long all = (long) model.config().layers() * data.count();
     progress.update("calibrate", base, all, "sequence-layer");

@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Residents;
@@ -35,7 +36,17 @@ public record LayerStatistics(
     Map<String, Tensor> extra) {
 
   /// The large ones, of which only the lower triangle is kept for long.
-  static final List<String> TRIANGLES = List.of("attention_input", "mlp_inner");
+  static final List<String> TRIANGLES =
+      List.of("attention_input", "mlp_inner", "output_gradient", "mlp_gradient");
+
+  /// `M = GᵀG` `[d, d]` of the {@link LossGradients} at the block's output; lower triangle.
+  static final String OUTPUT_GRADIENT = "output_gradient";
+
+  /// Tokens that those were taken at `[1, 1]`.
+  static final String GRADIENT_TOKENS = "gradient_tokens";
+
+  /// The same at the output of the MLP, in models where a norm follows that.
+  static final String MLP_GRADIENT = "mlp_gradient";
 
   private static final List<String> ALWAYS =
       List.of(
@@ -80,7 +91,9 @@ public record LayerStatistics(
   }
 
   /// The sums that a layer of the model has, by name, in the order they are stored.
-  static Map<String, Size> sizes(ModelConfig config, int layer) {
+  ///
+  /// @param gradients whether those of {@link LossGradients} are among them
+  static Map<String, Size> sizes(ModelConfig config, int layer, boolean gradients) {
     long d = config.hiddenSize();
     long f = config.mlpWidth();
     long h = config.headDim();
@@ -95,13 +108,21 @@ public record LayerStatistics(
     sizes.put("logit_covariance", new Size(q, h));
     sizes.put("influence", new Size(1, 3));
     sizes.putAll(QueryKeySums.sizes(config, config.shapes().get(layer)));
+    if (gradients) {
+      sizes.put(GRADIENT_TOKENS, new Size(1, 1));
+      sizes.put(OUTPUT_GRADIENT, new Size(d, d));
+      if (LossGradients.normed(config)) {
+        sizes.put(MLP_GRADIENT, new Size(d, d));
+      }
+    }
     return sizes;
   }
 
   /// All zero, on the back-end's device.
-  public static LayerStatistics zeros(Backend backend, Arena arena, ModelConfig config, int layer) {
+  public static LayerStatistics zeros(
+      Backend backend, Arena arena, ModelConfig config, int layer, boolean gradients) {
     Map<String, Tensor> sums = new LinkedHashMap<>();
-    sizes(config, layer)
+    sizes(config, layer, gradients)
         .forEach((name, size) ->
             sums.put(name, Residents.zeros(backend, arena, size.rows(), size.cols())));
     return of(sums);
@@ -114,6 +135,28 @@ public record LayerStatistics(
 
   public double tokens() {
     return influence.get(0, 2);
+  }
+
+  /// Sums of gradients at the block's output, or null where they were not gathered.
+  public @Nullable Tensor outputGradient() {
+    return extra.get(OUTPUT_GRADIENT);
+  }
+
+  public @Nullable Tensor gradientTokens() {
+    return extra.get(GRADIENT_TOKENS);
+  }
+
+  /// Sums that only statistics with gradients have.
+  public static Tensor required(@Nullable Tensor sum) {
+    if (sum == null) {
+      throw new IllegalArgumentException("these statistics hold no gradients");
+    }
+    return sum;
+  }
+
+  /// The same at the output of the MLP, before a norm of it.
+  public @Nullable Tensor mlpGradient() {
+    return extra.getOrDefault(MLP_GRADIENT, outputGradient());
   }
 
   /// The sums by name, in the order they are stored.

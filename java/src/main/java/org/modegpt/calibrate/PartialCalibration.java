@@ -56,7 +56,9 @@ final class PartialCalibration implements AutoCloseable {
     this.folder = folder;
     this.metadata = metadata;
     this.lockFile = lockFile;
-    List<TensorInfo> declarations = StatisticsFile.declarations(config);
+    List<TensorInfo> declarations =
+        StatisticsFile.declarations(
+            config, Boolean.parseBoolean(metadata.get(Statistics.GRADIENTS)));
     dropForeignFiles(declarations);
     List<String> there = new ArrayList<>();
     for (int layer = 0; layer < config.layers(); layer++) {

@@ -47,13 +47,13 @@ final class ResidentStatistics extends Statistics {
   }
 
   /// Bytes of the sums of all layers, and of the largest layer put together.
-  static long bytes(ModelConfig config) {
+  static long bytes(ModelConfig config, boolean gradients) {
     long kept = 0;
     long largest = 0;
     for (int layer = 0; layer < config.layers(); layer++) {
       long whole = 0;
       for (Map.Entry<String, LayerStatistics.Size> sum :
-          LayerStatistics.sizes(config, layer).entrySet()) {
+          LayerStatistics.sizes(config, layer, gradients).entrySet()) {
         LayerStatistics.Size size = sum.getValue();
         boolean triangle = LayerStatistics.TRIANGLES.contains(sum.getKey());
         kept += triangle ? TriangleBands.bytes(size.rows()) : size.bytes();

@@ -17,6 +17,7 @@ public abstract sealed class Statistics implements AutoCloseable
   static final String FORMAT_VERSION = "1";
   static final String MODEL_HASH = "model_sha256";
   static final String LAYERS = "layers";
+  static final String GRADIENTS = "gradients";
 
   private final Path path;
   private final Map<String, String> metadata;
@@ -67,6 +68,11 @@ public abstract sealed class Statistics implements AutoCloseable
               + model.directory().path()
               + "; calibrate this one with: modegpt calibrate");
     }
+  }
+
+  /// Whether sums of gradients are among them.
+  public boolean hasGradients() {
+    return Boolean.parseBoolean(metadata.get(GRADIENTS));
   }
 
   /// Statistics of one layer, on the host or on the device they are resident on; they live as long

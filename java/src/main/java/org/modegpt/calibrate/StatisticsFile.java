@@ -156,6 +156,11 @@ final class StatisticsFile extends Statistics {
           throw new UserException(
               part.path() + " holds statistics of another model than " + first.path());
         }
+        if (part.hasGradients() != first.hasGradients()) {
+          throw new UserException(
+              "of %s and %s only one holds gradients; calibrate the other again"
+                  .formatted(first.path(), part.path()));
+        }
         part.metadata().forEach((k, v) -> metadata.merge(k, v, (a, b) -> joined(k, a, b)));
       }
       try (SafetensorsWriter writer =
@@ -202,11 +207,11 @@ final class StatisticsFile extends Statistics {
   }
 
   /// The tensors of a model's statistics as they are stored.
-  static List<TensorInfo> declarations(ModelConfig config) {
+  static List<TensorInfo> declarations(ModelConfig config, boolean gradients) {
     List<TensorInfo> declarations = new ArrayList<>();
     for (int layer = 0; layer < config.layers(); layer++) {
       String prefix = prefix(layer);
-      LayerStatistics.sizes(config, layer)
+      LayerStatistics.sizes(config, layer, gradients)
           .forEach((sum, size) -> {
             boolean triangle = LayerStatistics.TRIANGLES.contains(sum);
             long rows = triangle ? 1 : size.rows();

@@ -76,7 +76,8 @@ final class CompressCommand implements Callable<Integer> {
   @Option(
       names = "--allocation",
       paramLabel = "RULE",
-      description = "uniform, block-influence, residual-noise or measured; default: the recipe's.")
+      description =
+          "uniform, block-influence, residual-noise, fisher or measured; default: the recipe's.")
   private @Nullable String allocation;
 
   @Option(
@@ -186,7 +187,8 @@ final class CompressCommand implements Callable<Integer> {
       try (Statistics statistics =
           statisticsFile != null
               ? Statistics.open(statisticsFile)
-              : OwnStatistics.gather(calibration, model, backend, first, output)) {
+              : OwnStatistics.gather(
+                  calibration, model, backend, base.needsGradients(), first, output)) {
         file = statistics.path();
         Compressor compressor = new Compressor(model, backend);
         CompressionText text = calibration.text(model, base);
@@ -334,7 +336,8 @@ final class CompressCommand implements Callable<Integer> {
       }
     }
     throw usage(
-        "--allocation must be uniform, block-influence, residual-noise or measured, not " + name);
+        "--allocation must be uniform, block-influence, residual-noise, fisher or measured, not "
+            + name);
   }
 
   private Recipe withSize(Recipe recipe, double ratio) {

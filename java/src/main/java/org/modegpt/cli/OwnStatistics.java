@@ -20,14 +20,16 @@ final class OwnStatistics {
   /// Statistics from a run that was stopped, or new ones, on the device if they fit. The caller
   /// closes them.
   ///
+  /// @param gradients whether to gather gradients, too
   /// @param out beside which they lie
   static Statistics gather(
       CalibrationOptions calibration,
       Transformer model,
       Backend backend,
+      boolean gradients,
       Path out,
       OutputOptions output) {
-    CalibrationData data = calibration.data(model, output);
+    CalibrationData data = calibration.data(model, output).withGradients(gradients);
     Path file = out.resolveSibling(out.getFileName() + ".statistics");
     if (Files.exists(file)) {
       if (matches(file, model, data)) {

@@ -15,10 +15,14 @@ public enum AllocationRule {
   /// The same with another measure: the change of a block's output relative to the residual stream,
   /// which needs no loss and no layers but the block's own.
   @JsonProperty("residual-noise")
-  RESIDUAL_NOISE;
+  RESIDUAL_NOISE,
+  /// The same with the change of a block's output measured by the Fisher information there, which
+  /// is the divergence of the predictions to second order.
+  @JsonProperty("fisher")
+  FISHER;
 
   /// Whether the budget is spread by {@link RemovalCurve}s that are measured on probe text.
   public boolean byCurves() {
-    return this == MEASURED || this == RESIDUAL_NOISE;
+    return this == MEASURED || this == RESIDUAL_NOISE || this == FISHER;
   }
 }

@@ -69,7 +69,7 @@ public final class Compressor {
       List<Double> ratios,
       CompressionText text,
       Progress progress) {
-    statistics.requireModel(model);
+    requireFit(statistics, recipe);
     List<Long> targets = new ArrayList<>();
     for (double ratio : ratios) {
       targets.add(target(recipe.withRatio(ratio)));
@@ -103,8 +103,20 @@ public final class Compressor {
         .toList();
   }
 
+  private void requireFit(Statistics statistics, Recipe recipe) {
+    statistics.requireModel(model);
+    if (recipe.needsGradients() && !statistics.hasGradients()) {
+      throw new UserException(
+          statistics.path()
+              + " holds no gradients, which the recipe '"
+              + recipe.name()
+              + "' needs; calibrate again with: modegpt calibrate");
+    }
+  }
+
   private Map<Integer, NystromMlp.Memo> memos(Statistics statistics, Recipe recipe) {
-    return memos.computeIfAbsent(List.of(statistics, recipe.ridge()), _ -> new HashMap<>());
+    return memos.computeIfAbsent(
+        List.of(statistics, recipe.ridge(), recipe.mlp()), _ -> new HashMap<>());
   }
 
   /// The ranks of a uniform allocation, which needs no statistics.
@@ -155,7 +167,7 @@ public final class Compressor {
       CompressionText text,
       Output output,
       Progress progress) {
-    statistics.requireModel(model);
+    requireFit(statistics, recipe);
     plan.requireFit(sizes, config.layers());
     long start = System.nanoTime();
     List<CompressionReport.Layer> layers = new ArrayList<>();

@@ -21,10 +21,11 @@ import org.modegpt.model.Ahead;
 import org.modegpt.model.BlockWeights;
 import org.modegpt.model.DenseBlocks;
 import org.modegpt.model.Transformer;
+import org.modegpt.tensor.Tensor;
 
 /// Spreads the budget over the modules of all layers by what their removal does on a probe text: to
 /// the model's predictions (the KL divergence from the dense model) or, for {@link
-/// AllocationRule#RESIDUAL_NOISE}, to the block's own output.
+/// AllocationRule#RESIDUAL_NOISE} and {@link AllocationRule#FISHER}, to the block's own output.
 ///
 /// The first round removes 30 % of each module alone and takes the shape of its curve from the
 /// local error of its decomposition; these curves are kept beside the statistics. Each later round
@@ -174,8 +175,8 @@ final class MeasuredAllocation implements AutoCloseable {
   // ---- first round
 
   private List<RemovalCurve> measureAlone(Progress progress) {
-    boolean noise = recipe.allocation() == AllocationRule.RESIDUAL_NOISE;
-    double[] levels = noise ? NOISE_LEVELS : DIVERGENCE_LEVELS;
+    boolean predictions = recipe.allocation() == AllocationRule.MEASURED;
+    double[] levels = predictions ? DIVERGENCE_LEVELS : NOISE_LEVELS;
     List<Variant> variants = new ArrayList<>();
     for (int layer = 0; layer < layers(); layer++) {
       for (Module module : Module.values()) {
@@ -185,9 +186,9 @@ final class MeasuredAllocation implements AutoCloseable {
       }
     }
     double[] costs =
-        noise
-            ? probe.noise(this::dense, variants, progress)
-            : probe.measure(this::dense, variants, progress).variants();
+        predictions
+            ? probe.measure(this::dense, variants, progress).variants()
+            : probe.changes(this::dense, variants, this::change, progress);
     List<RemovalCurve> alone = new ArrayList<>();
     for (int layer = 0; layer < layers(); layer++) {
       Progress.checkCancelled();
@@ -201,6 +202,15 @@ final class MeasuredAllocation implements AutoCloseable {
       }
     }
     return alone;
+  }
+
+  private double change(int layer, Tensor base, Tensor changed) {
+    if (recipe.allocation() == AllocationRule.RESIDUAL_NOISE) {
+      return probe.noise(base, changed);
+    }
+    Fisher fisher = held(layer).fisher();
+    backend.add(-1, base, changed);
+    return fisher.divergence(changed);
   }
 
   /// The curve through the measured costs by rank; between and beyond them it has the shape of the
@@ -343,6 +353,7 @@ final class MeasuredAllocation implements AutoCloseable {
     final Arena memory = Arena.ofShared();
     final BlockWeights weights;
     final Ahead<LayerStatistics>.Loaded sums;
+    @Nullable Fisher fisher;
     @Nullable CompressedBlock made;
     @Nullable LayerRanks ranks;
 
@@ -350,6 +361,15 @@ final class MeasuredAllocation implements AutoCloseable {
       this.layer = layer;
       this.weights = dense.get(layer, memory);
       this.sums = MeasuredAllocation.this.sums.get(layer);
+    }
+
+    Fisher fisher() {
+      Fisher known = fisher;
+      if (known == null) {
+        known = Fisher.of(backend, memory, sums.value());
+        fisher = known;
+      }
+      return known;
     }
 
     @Override

@@ -9,5 +9,9 @@ public enum MlpRule {
   LEVERAGE,
   /// Backward elimination by least change of the output, see {@link BrainSurgeon}.
   @JsonProperty("brain-surgeon")
-  BRAIN_SURGEON
+  BRAIN_SURGEON,
+  /// The same by least change of the predictions: the output's change is measured by the Fisher
+  /// information there.
+  @JsonProperty("fisher")
+  FISHER
 }

@@ -23,8 +23,9 @@ import org.modegpt.tensor.Tensor;
 ///
 /// Only the diagonal of an inverse is needed: `s_i = 1 − λ ‖L⁻¹ e_i‖²` with `L Lᵀ = C_H + λI`.
 ///
-/// With {@link MlpRule#BRAIN_SURGEON} the units are those that {@link BrainSurgeon} would remove
-/// last. An instance belongs to one block: its memo keeps the order, which serves every width.
+/// With {@link MlpRule#BRAIN_SURGEON} and {@link MlpRule#FISHER} the units are those that {@link
+/// BrainSurgeon} would remove last. An instance belongs to one block: its memo keeps the order,
+/// which serves every width.
 final class NystromMlp implements Decomposition {
   private final double ridge;
   private final MlpRule rule;
@@ -55,6 +56,9 @@ final class NystromMlp implements Decomposition {
   /// singular in float64.
   private static final double SINGULAR = 1e-12;
 
+  /// Share of the identity in the Fisher information, which has sampling noise.
+  private static final double SHRINKAGE = 0.1;
+
   /// Rows of the Gram matrix gathered at a time.
   private static final int ROWS = 512;
 
@@ -74,20 +78,22 @@ final class NystromMlp implements Decomposition {
     Tensor gram = statistics.mlpInner();
     int f = Math.toIntExact(gram.rows());
     workspace.reset();
-    int[] kept = kept(workspace, weights, gram, width);
+    int[] kept = kept(workspace, weights, statistics, width);
     workspace.reset(); // a wide MLP's f x f scratch need not be there twice
     Tensor square = workspace.matrix(f, f);
     workspace.mirror(gram, square);
     return refit(workspace, arena, weights, gram, square, kept);
   }
 
-  private int[] kept(Workspace workspace, Map<Role, Tensor> weights, Tensor gram, int width) {
+  private int[] kept(
+      Workspace workspace, Map<Role, Tensor> weights, LayerStatistics statistics, int width) {
+    Tensor gram = statistics.mlpInner();
     int f = Math.toIntExact(gram.rows());
     if (rule == MlpRule.LEVERAGE) {
       double[] spread = inverseSpread(workspace, gram, workspace.matrix(f, f));
       return Selection.largest(DoubleStream.of(spread).map(s -> -s).toArray(), width);
     }
-    int[] removed = order(workspace, weights, gram).order();
+    int[] removed = order(workspace, weights, statistics).order();
     return IntStream.of(removed).skip(f - width).sorted().toArray();
   }
 
@@ -98,35 +104,53 @@ final class NystromMlp implements Decomposition {
       Map<Role, Tensor> weights,
       LayerStatistics statistics,
       int... widths) {
-    if (rule != MlpRule.BRAIN_SURGEON) {
+    if (rule == MlpRule.LEVERAGE) {
       return Decomposition.super.removalCosts(workspace, sizes, weights, statistics, widths);
     }
     workspace.reset();
-    double[] cost = order(workspace, weights, statistics.mlpInner()).cost();
+    double[] cost = order(workspace, weights, statistics).cost();
     int units = sizes.mlpWidth();
     return IntStream.of(widths)
         .mapToDouble(width -> width == units ? 0 : cost[units - width - 1])
         .toArray();
   }
 
-  private BrainSurgeon.Order order(Workspace workspace, Map<Role, Tensor> weights, Tensor gram) {
+  private BrainSurgeon.Order order(
+      Workspace workspace, Map<Role, Tensor> weights, LayerStatistics statistics) {
     BrainSurgeon.Order known = memo.order;
     if (known != null) {
       return known;
     }
     Backend backend = workspace.backend;
+    Tensor gram = statistics.mlpInner();
     long f = gram.rows();
     Tensor factor = workspace.matrix(f, f);
     factorRidged(workspace, gram, factor);
     backend.triangularInverse(factor);
     workspace.clearAboveDiagonal(factor);
     Tensor inverse = workspace.gram(factor, true);
-    Tensor outer = workspace.gram(workspace.doubles(weights.get(Role.DOWN)), false);
+    Tensor outer = outer(workspace, workspace.doubles(weights.get(Role.DOWN)), statistics);
     BrainSurgeon.Order found =
         new BrainSurgeon(backend).eliminate(inverse, outer, Math.toIntExact(f) - 1);
     BrainSurgeon.Order whole = found.withLast(Math.toIntExact(f));
     memo.order = whole;
     return whole;
+  }
+
+  /// `W M Wᵀ` `[f, f]`, where M says what a change of the output matters in each direction.
+  ///
+  /// @param down `Wᵀ` `[d, f]`
+  private Tensor outer(Workspace workspace, Tensor down, LayerStatistics statistics) {
+    if (rule != MlpRule.FISHER) {
+      return workspace.gram(down, false);
+    }
+    Tensor gradient = LayerStatistics.required(statistics.mlpGradient());
+    long d = down.rows();
+    Tensor fisher = workspace.matrix(d, d);
+    workspace.mirror(gradient, fisher);
+    double mean = DoubleStream.of(workspace.diagonal(gradient)).average().orElseThrow();
+    workspace.addToDiagonal(fisher, mean > 0 ? SHRINKAGE / (1 - SHRINKAGE) * mean : 1);
+    return workspace.product(down, true, workspace.product(fisher, false, down, false), false);
   }
 
   /// Ridge leverage scores of all units, in `[0, 1)`.

@@ -93,20 +93,20 @@ public record Recipe(
   /// The publication with the joint optimum for grouped values.
   public static final Recipe JOINT = PAPER.withName("joint").with("value_output", "joint");
 
-  /// Output-aware decompositions; a budget per module from residual noise and one round of measured
-  /// divergence.
+  /// Output-aware decompositions; MLP units and a budget per module by the Fisher information of
+  /// the residual stream, and one round of measured divergence.
   public static final Recipe DEFAULT =
       new Recipe(
           "default",
           0.2,
           null,
-          AllocationRule.RESIDUAL_NOISE,
+          AllocationRule.FISHER,
           0.04,
           0.8,
           1e-2,
           QueryKeyRule.MULTIPLIERS,
           ValueOutputRule.HEAD_OUTPUT,
-          MlpRule.BRAIN_SURGEON,
+          MlpRule.FISHER,
           2,
           new Probe(4, 512),
           Refit.NONE,
@@ -144,6 +144,11 @@ public record Recipe(
     require(cap > 0 && cap <= 1, "cap must be in (0, 1], not " + cap);
     require(ridge > 0 && Double.isFinite(ridge), "ridge must be positive, not " + ridge);
     require(multipleOf >= 1, "multiple_of must be at least 1, not " + multipleOf);
+  }
+
+  /// Whether the statistics must hold gradients.
+  public boolean needsGradients() {
+    return allocation == AllocationRule.FISHER || mlp == MlpRule.FISHER;
   }
 
   /// A built-in recipe.

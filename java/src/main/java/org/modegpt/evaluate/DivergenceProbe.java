@@ -90,11 +90,28 @@ public final class DivergenceProbe implements AutoCloseable {
   /// The mean divergence of the base, and of every variant.
   public record Result(double base, double[] variants) {}
 
+  /// What a variant's block makes of the residual stream, compared to what the base's makes of it.
+  public interface Change {
+    /// @param base F32 `[N, d]`, output of the base's block
+    /// @param changed F32 `[N, d]`, that of the variant's; may be overwritten
+    double of(int layer, Tensor base, Tensor changed);
+  }
+
   /// The change of the residual stream behind a variant's block, relative to the stream there: the
-  /// mean over tokens of `‖x' − x‖² / ‖x‖²`, per variant. Only the variant's own block is run.
+  /// mean over tokens of `‖x' − x‖² / ‖x‖²`.
+  public double noise(Tensor base, Tensor changed) {
+    try (Arena call = Arena.ofShared()) {
+      Tensor sums = Residents.zeros(backend, call, 1, 3);
+      backend.blockInfluence(base, changed, sums);
+      double[] sum = Residents.doubles(backend, sums);
+      return sum[1] / sum[2];
+    }
+  }
+
+  /// The change behind every variant's block. Only the variant's own block is run.
   ///
   /// @param base blocks of the dense model; variants must be ordered by layer
-  public double[] noise(Blocks base, List<Variant> variants, Progress progress) {
+  public double[] changes(Blocks base, List<Variant> variants, Change change, Progress progress) {
     int layers = model.config().layers();
     double[] result = new double[variants.size()];
     int next = 0;
@@ -111,10 +128,7 @@ public final class DivergenceProbe implements AutoCloseable {
           try (Arena block = Arena.ofShared()) {
             backend.copy(before, changed);
             run(variants.get(next).block().apply(block), changed);
-            Tensor sums = Residents.zeros(backend, block, 1, 3);
-            backend.blockInfluence(after, changed, sums);
-            double[] sum = Residents.doubles(backend, sums);
-            result[next++] = sum[1] / sum[2];
+            result[next++] = change.of(layer, after, changed);
           }
           progress.update("probe", next, result.length, "block");
         }

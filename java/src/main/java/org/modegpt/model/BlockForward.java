@@ -33,7 +33,7 @@ public final class BlockForward implements AutoCloseable {
   /// @param positions I32 `[1, batch * tokens]`
   public void run(BlockWeights w, Tensor x, Tensor positions, int batch, BlockTap tap) {
     long tokens = x.rows() / batch;
-    AttentionShape shape = shape(w, batch, tokens, tokens, tokens);
+    AttentionShape shape = shape(config, w, batch, tokens);
     Tensor k = newKeys(w, x.rows());
     Tensor v = newValues(w, x.rows());
     block(w, x, positions, k, v, (q, out) -> backend.attention(q, k, v, shape, out), tap);
@@ -43,7 +43,7 @@ public final class BlockForward implements AutoCloseable {
   /// to the stream.
   public void attention(BlockWeights w, Tensor x, Tensor positions, int batch, BlockTap tap) {
     long tokens = x.rows() / batch;
-    AttentionShape shape = shape(w, batch, tokens, tokens, tokens);
+    AttentionShape shape = shape(config, w, batch, tokens);
     Tensor k = newKeys(w, x.rows());
     Tensor v = newValues(w, x.rows());
     attention(w, x, positions, k, v, (q, out) -> backend.attention(q, k, v, shape, out), tap);
@@ -188,7 +188,17 @@ public final class BlockForward implements AutoCloseable {
     backend.copy(path, store.rows(chunk.pathFrom(), chunk.pathFrom() + path.rows()));
   }
 
+  /// Of whole sequences.
+  static AttentionShape shape(ModelConfig config, BlockWeights w, long batch, long tokens) {
+    return shape(config, w, batch, tokens, tokens, tokens);
+  }
+
   private AttentionShape shape(BlockWeights w, long batch, long queries, long keys, long capacity) {
+    return shape(config, w, batch, queries, keys, capacity);
+  }
+
+  private static AttentionShape shape(
+      ModelConfig config, BlockWeights w, long batch, long queries, long keys, long capacity) {
     return new AttentionShape(
         batch,
         queries,
@@ -197,8 +207,8 @@ public final class BlockForward implements AutoCloseable {
         config.heads(),
         config.kvHeads(),
         w.shape().attention().window(),
-        design.attentionScale(),
-        design.attentionSoftcap());
+        config.design().attentionScale(),
+        config.design().attentionSoftcap());
   }
 
   private Tensor newKeys(BlockWeights w, long rows) {

@@ -16,6 +16,9 @@ public final class LanguageHead implements AutoCloseable {
   /// and again.
   private static final long F32_LIMIT_BYTES = 256L << 20;
 
+  /// Of the output matrix that are converted to float32 at once for a gradient.
+  private static final long MATRIX_ROWS = 8192;
+
   private static final long LOGITS_BYTES = 64L << 20;
 
   private final Backend backend;
@@ -54,6 +57,37 @@ public final class LanguageHead implements AutoCloseable {
       backend.scale(1f, config.design().logitSoftcap(), logits);
     }
     return logits;
+  }
+
+  /// Draws a token after each row of the stream from the model's own distribution and gives the
+  /// gradient of its negative log-likelihood at the row.
+  ///
+  /// @param stream F32 `[N, d]`
+  /// @param uniforms F32 `[1, N]` in `[0, 1)`, on the device
+  /// @param ids I32 `[1, N]`, the tokens drawn
+  /// @param gradient F32 `[N, d]`
+  public void sampledGradient(Tensor stream, Tensor uniforms, Tensor ids, Tensor gradient) {
+    for (long from = 0; from < stream.rows(); from += chunkRows()) {
+      long to = Math.min(stream.rows(), from + chunkRows());
+      Tensor rows = stream.rows(from, to);
+      Tensor logits = logits(rows);
+      backend.sampledGradient(
+          logits,
+          config.design().logitSoftcap(),
+          uniforms.columns(from, to),
+          ids.columns(from, to));
+      Tensor normed = scratch.get(Buffer.OUTPUT, rows.rows(), rows.cols());
+      for (long first = 0; first < matrix.rows(); first += MATRIX_ROWS) {
+        long last = Math.min(matrix.rows(), first + MATRIX_ROWS);
+        try (Arena call = Arena.ofShared()) {
+          Tensor part = Residents.single(backend, call, matrix.rows(first, last));
+          backend.gemm(
+              false, false, 1, logits.columns(first, last), part, first == 0 ? 0 : 1, normed);
+          backend.sync();
+        }
+      }
+      norms.back(rows, norm, normed, gradient.rows(from, to));
+    }
   }
 
   /// Negative log-likelihoods (natural log) of `targets` under the logits of `stream`; a negative

@@ -34,6 +34,16 @@ public final class Residents {
     return cast;
   }
 
+  /// A tensor of the device in F32: itself, or a conversion that lives as long as `arena`.
+  public static Tensor single(Backend backend, Arena arena, Tensor tensor) {
+    if (tensor.dtype() == DType.F32) {
+      return tensor;
+    }
+    Tensor single = backend.allocate(arena, DType.F32, tensor.rows(), tensor.cols());
+    backend.cast(tensor, single);
+    return single;
+  }
+
   /// A host copy (or, with unified memory, the tensor itself).
   public static Tensor download(Backend backend, Arena arena, Tensor tensor) {
     if (!tensor.onDevice()) {

@@ -242,7 +242,9 @@ class CalibratorTest {
     List<int[]> ids = List.of(IntStream.range(0, 16).toArray());
     try (Transformer model = Transformer.open(TestData.model("stories260K"));
         Backend cpu = Backends.open("cpu", 2)) {
-      long needed = new Calibrator(model, device(cpu, 0)).residentBytes(1, 16);
+      long needed =
+          new Calibrator(model, device(cpu, 0))
+              .residentBytes(new CalibrationData(ids, "hash", "test", 0));
       assertThat(resident(model, device(cpu, needed - 1), ids)).isNull();
       try (Statistics there = resident(model, device(cpu, needed), ids)) {
         assertThat(there).isNotNull();
