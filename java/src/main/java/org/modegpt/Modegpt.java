@@ -92,7 +92,8 @@ public final class Modegpt implements AutoCloseable {
     try (Backend backend = backend()) {
       new Calibrator(model, backend)
           .run(
-              new CalibrationData(blocks.all(), dataset.sha256(), dataset.name(), seed),
+              new CalibrationData(
+                  blocks.all(), dataset.sha256(), dataset.name(), seed, settings.resampled(), true),
               output,
               progress);
     }

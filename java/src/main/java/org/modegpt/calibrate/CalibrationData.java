@@ -10,17 +10,23 @@ import java.util.Map;
 /// @param textHash SHA-256 of the text they come from
 /// @param source the text's name for people: file names, or a built-in text
 /// @param seed of the choice of sequences
+/// @param resampled share of the sequences that the model draws anew, see {@link Resampling}
 /// @param gradients whether to gather {@link LossGradients}, which only some recipes need
 public record CalibrationData(
-    List<int[]> sequences, String textHash, String source, long seed, boolean gradients) {
+    List<int[]> sequences,
+    String textHash,
+    String source,
+    long seed,
+    double resampled,
+    boolean gradients) {
 
-  /// With gradients: statistics for every recipe.
+  /// The text as it is, with gradients: statistics for every recipe.
   public CalibrationData(List<int[]> sequences, String textHash, String source, long seed) {
-    this(sequences, textHash, source, seed, true);
+    this(sequences, textHash, source, seed, 0, true);
   }
 
-  public CalibrationData withGradients(boolean value) {
-    return new CalibrationData(sequences, textHash, source, seed, value);
+  CalibrationData withSequences(List<int[]> value) {
+    return new CalibrationData(value, textHash, source, seed, resampled, gradients);
   }
 
   public int count() {
@@ -39,6 +45,7 @@ public record CalibrationData(
     identity.put("sequences", Integer.toString(count()));
     identity.put("sequence_length", Integer.toString(tokens()));
     identity.put("seed", Long.toString(seed));
+    identity.put("resampled", Double.toString(resampled));
     identity.put(Statistics.GRADIENTS, Boolean.toString(gradients));
     return identity;
   }

@@ -32,9 +32,10 @@ public final class Calibrator {
   /// Calibrates and writes `output` (replacing nothing: it must not exist).
   ///
   /// @throws UserException when the data does not fit the model or the disk is full
-  public void run(CalibrationData data, Path output, Progress progress) {
-    requireFit(data);
-    Map<String, String> metadata = metadata(model, data);
+  public void run(CalibrationData asked, Path output, Progress progress) {
+    requireFit(asked);
+    Map<String, String> metadata = metadata(model, asked);
+    CalibrationData data = resampled(asked, progress);
     try (PartialCalibration partial = PartialCalibration.open(output, metadata, model.config())) {
       try {
         run(data, partial, progress);
@@ -155,6 +156,11 @@ public final class Calibrator {
       arena.close();
       throw e;
     }
+  }
+
+  private CalibrationData resampled(CalibrationData data, Progress progress) {
+    return data.withSequences(
+        Resampling.of(model, backend, data.sequences(), data.resampled(), data.seed(), progress));
   }
 
   private @Nullable LossGradients gradients(CalibrationData data, Progress progress) {

@@ -4,7 +4,6 @@ import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.SplittableRandom;
 import org.modegpt.Progress;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.BlockBackward;
@@ -87,14 +86,10 @@ final class LossGradients implements AutoCloseable {
   private void atHead(Transformer model, Tensor stream, long seed) {
     try (Arena call = Arena.ofShared();
         LanguageHead head = new LanguageHead(backend, model, Residence.F32)) {
-      Tensor uniforms = Tensor.allocate(call, DType.F32, 1, stream.rows());
-      SplittableRandom random = new SplittableRandom(seed);
-      for (long i = 0; i < stream.rows(); i++) {
-        uniforms.set(0, i, random.nextInt(1 << 24) * 0x1p-24);
-      }
+      Tensor uniforms = Resampling.uniforms(backend, call, stream.rows(), seed);
       Tensor ids = backend.allocate(call, DType.I32, 1, stream.rows());
       Tensor gradient = backend.allocate(call, DType.F32, stream.rows(), stream.cols());
-      head.sampledGradient(stream, Residents.upload(backend, call, uniforms), ids, gradient);
+      head.sampledGradient(stream, uniforms, ids, gradient);
       backend.copy(gradient, stream);
       backend.sync();
     }

@@ -7,6 +7,7 @@ import org.modegpt.backend.Backend;
 import org.modegpt.calibrate.CalibrationData;
 import org.modegpt.calibrate.Calibrator;
 import org.modegpt.calibrate.Statistics;
+import org.modegpt.compress.Recipe;
 import org.modegpt.io.Json;
 import org.modegpt.model.Transformer;
 import org.modegpt.runs.ModelUse;
@@ -72,7 +73,7 @@ final class CalibrateCommand implements Callable<Integer> {
     output.recordIn(run);
     try (Transformer model = source.open();
         Backend backend = engine.open()) {
-      CalibrationData data = calibration.data(model, output);
+      CalibrationData data = calibration.data(model, Recipe.DEFAULT, output);
       output.say(
           "calibrating %s on %d x %d tokens of %s"
               .formatted(model.directory().name(), data.count(), data.tokens(), data.source()));

@@ -39,6 +39,13 @@ final class CalibrationOptions {
   private @Nullable Integer length;
 
   @Option(
+      names = "--resampled",
+      paramLabel = "SHARE",
+      description =
+          "Share of the sequences whose tokens the model draws anew, which makes the result depend less on the kind of text (default: the recipe's; 0.33 for statistics).")
+  private @Nullable Double resampled;
+
+  @Option(
       names = "--seed",
       paramLabel = "N",
       defaultValue = "0",
@@ -51,7 +58,9 @@ final class CalibrationOptions {
 
   Recipe.Calibration settings(Recipe.Calibration base) {
     return new Recipe.Calibration(
-        samples == null ? base.sequences() : samples, length == null ? base.length() : length);
+        samples == null ? base.sequences() : samples,
+        length == null ? base.length() : length,
+        resampled == null ? base.resampled() : resampled);
   }
 
   /// These options among a run's parameters.
@@ -63,6 +72,9 @@ final class CalibrationOptions {
     }
     if (length != null) {
       parameters.put("calibration_length", length);
+    }
+    if (resampled != null) {
+      parameters.put("calibration_resampled", resampled);
     }
     return parameters;
   }
@@ -131,11 +143,11 @@ final class CalibrationOptions {
   }
 
   /// Reads and tokenises the text and draws the sequences.
-  CalibrationData data(Transformer model, OutputOptions output) {
+  CalibrationData data(Transformer model, Recipe recipe, OutputOptions output) {
     Reading reading = reading(model);
     TextMix mix = reading.mix;
     TextMix.Tokens tokens = reading.tokens;
-    Recipe.Calibration wanted = settings(Recipe.DEFAULT.calibration());
+    Recipe.Calibration wanted = settings(recipe.calibration());
     int tokensEach =
         length != null ? length : Math.min(wanted.length(), model.config().contextLength());
     int count =
@@ -152,6 +164,8 @@ final class CalibrationOptions {
         tokens.sample(tokensEach, count, seed, model.config().vocabSize()),
         mix.sha256(),
         mix.name(),
-        seed);
+        seed,
+        wanted.resampled(),
+        recipe.needsGradients());
   }
 }

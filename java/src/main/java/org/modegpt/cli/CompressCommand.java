@@ -187,8 +187,7 @@ final class CompressCommand implements Callable<Integer> {
       try (Statistics statistics =
           statisticsFile != null
               ? Statistics.open(statisticsFile)
-              : OwnStatistics.gather(
-                  calibration, model, backend, base.needsGradients(), first, output)) {
+              : OwnStatistics.gather(calibration, model, backend, base, first, output)) {
         file = statistics.path();
         Compressor compressor = new Compressor(model, backend);
         CompressionText text = calibration.text(model, base);

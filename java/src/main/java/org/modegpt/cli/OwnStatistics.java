@@ -10,6 +10,7 @@ import org.modegpt.calibrate.CalibrationData;
 import org.modegpt.calibrate.Calibrator;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.compress.CurveFile;
+import org.modegpt.compress.Recipe;
 import org.modegpt.model.Transformer;
 
 /// Statistics that a compression gathers for itself, beside its output. They stay when the run is
@@ -20,16 +21,16 @@ final class OwnStatistics {
   /// Statistics from a run that was stopped, or new ones, on the device if they fit. The caller
   /// closes them.
   ///
-  /// @param gradients whether to gather gradients, too
+  /// @param recipe they are for
   /// @param out beside which they lie
   static Statistics gather(
       CalibrationOptions calibration,
       Transformer model,
       Backend backend,
-      boolean gradients,
+      Recipe recipe,
       Path out,
       OutputOptions output) {
-    CalibrationData data = calibration.data(model, output).withGradients(gradients);
+    CalibrationData data = calibration.data(model, recipe, output);
     Path file = out.resolveSibling(out.getFileName() + ".statistics");
     if (Files.exists(file)) {
       if (matches(file, model, data)) {

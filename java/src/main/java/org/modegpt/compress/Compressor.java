@@ -13,6 +13,7 @@ import org.modegpt.Progress;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
 import org.modegpt.calibrate.LayerStatistics;
+import org.modegpt.calibrate.Resampling;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.io.CheckpointWriter;
 import org.modegpt.io.ModelWriter;
@@ -80,7 +81,12 @@ public final class Compressor {
     if (recipe.allocation().byCurves()) {
       try (MeasuredAllocation allocation =
           new MeasuredAllocation(
-              model, backend, statistics, recipe, text.probe(), memos(statistics, recipe))) {
+              model,
+              backend,
+              statistics,
+              recipe,
+              resampled(text.probe(), recipe, 1, progress),
+              memos(statistics, recipe))) {
         return targets.stream().map(target -> allocation.plan(target, progress)).toList();
       }
     }
@@ -101,6 +107,12 @@ public final class Compressor {
               recipe.multipleOf());
         })
         .toList();
+  }
+
+  /// What is measured or fitted on is of the same kind as what the statistics were gathered on.
+  private List<int[]> resampled(List<int[]> text, Recipe recipe, long salt, Progress progress) {
+    double share = recipe.calibration().resampled();
+    return Resampling.of(model, backend, text, share, recipe.seed() + salt, progress);
   }
 
   private void requireFit(Statistics statistics, Recipe recipe) {
@@ -186,7 +198,13 @@ public final class Compressor {
           Ahead<LayerStatistics> sums = statistics.ahead(backend);
           Background writes = new Background(backend);
           PrefixRefit refit =
-              refits ? new PrefixRefit(model, backend, recipe.refit(), text.calibration()) : null) {
+              refits
+                  ? new PrefixRefit(
+                      model,
+                      backend,
+                      recipe.refit(),
+                      resampled(text.calibration(), recipe, 0, progress))
+                  : null) {
         for (int layer = 0; layer < config.layers(); layer++) {
           Progress.checkCancelled();
           progress.update("compress", layer, config.layers(), "layer");

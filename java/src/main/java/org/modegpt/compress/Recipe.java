@@ -38,8 +38,19 @@ public record Recipe(
     long seed) {
 
   /// Calibration text: how many sequences of how many tokens.
-  public record Calibration(int sequences, int length) {
+  ///
+  /// @param resampled share of all sequences that the model draws anew, see {@link
+  ///   org.modegpt.calibrate.Resampling}
+  public record Calibration(int sequences, int length, double resampled) {
+    /// The text as it is.
+    public Calibration(int sequences, int length) {
+      this(sequences, length, 0);
+    }
+
     public Calibration {
+      require(
+          resampled >= 0 && resampled <= 1,
+          "calibration.resampled must be between 0 and 1, not " + resampled);
       require(sequences > 0, "calibration.sequences must be positive, not " + sequences);
       require(length > 1, "calibration.length must be at least 2, not " + length);
     }
@@ -111,7 +122,7 @@ public record Recipe(
           new Probe(4, 512),
           Refit.NONE,
           1,
-          new Calibration(128, 2048),
+          new Calibration(128, 2048, 1.0 / 3),
           0);
 
   /// The default with another round and twice the text to measure on.

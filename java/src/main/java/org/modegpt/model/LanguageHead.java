@@ -59,6 +59,25 @@ public final class LanguageHead implements AutoCloseable {
     return logits;
   }
 
+  /// Draws a token after each row of the stream from the model's own distribution.
+  ///
+  /// @param stream F32 `[N, d]`
+  /// @param uniforms F32 `[1, N]` in `[0, 1)`, on the device
+  /// @param ids I32 `[1, N]`, the tokens drawn
+  public void sample(Tensor stream, Tensor uniforms, Tensor ids) {
+    for (long from = 0; from < stream.rows(); from += chunkRows()) {
+      long to = Math.min(stream.rows(), from + chunkRows());
+      sampled(stream.rows(from, to), uniforms.columns(from, to), ids.columns(from, to));
+    }
+  }
+
+  /// The gradient at the logits.
+  private Tensor sampled(Tensor stream, Tensor uniforms, Tensor ids) {
+    Tensor logits = logits(stream);
+    backend.sampledGradient(logits, config.design().logitSoftcap(), uniforms, ids);
+    return logits;
+  }
+
   /// Draws a token after each row of the stream from the model's own distribution and gives the
   /// gradient of its negative log-likelihood at the row.
   ///
@@ -70,12 +89,7 @@ public final class LanguageHead implements AutoCloseable {
     for (long from = 0; from < stream.rows(); from += chunkRows()) {
       long to = Math.min(stream.rows(), from + chunkRows());
       Tensor rows = stream.rows(from, to);
-      Tensor logits = logits(rows);
-      backend.sampledGradient(
-          logits,
-          config.design().logitSoftcap(),
-          uniforms.columns(from, to),
-          ids.columns(from, to));
+      Tensor logits = sampled(rows, uniforms.columns(from, to), ids.columns(from, to));
       Tensor normed = scratch.get(Buffer.OUTPUT, rows.rows(), rows.cols());
       for (long first = 0; first < matrix.rows(); first += MATRIX_ROWS) {
         long last = Math.min(matrix.rows(), first + MATRIX_ROWS);

@@ -116,7 +116,12 @@ class CalibratorTest {
         for (int layer = 0; layer < whole.layers(); layer++) {
           LayerStatistics expected = whole.layer(layer, arena);
           LayerStatistics actual = sum.layer(layer, arena);
+          assertThat(actual.outputGradient()).isNotNull(); // drawn at random, so that parts differ
+          assertThat(actual.gradientTokens().get(0, 0)).isEqualTo(256);
           for (String name : expected.named().keySet()) {
+            if (name.equals(LayerStatistics.OUTPUT_GRADIENT)) {
+              continue;
+            }
             Tensor x = expected.named().get(name);
             Tensor y = actual.named().get(name);
             assertThat(largest(x, y)).as(name).isLessThan(1e-6 * largest(x, null));
@@ -143,7 +148,7 @@ class CalibratorTest {
     TestData.model("stories260K"); // where it is missing, the test is skipped and not wrong
     Progress stop =
         (phase, done, total, unit) -> {
-          if (done >= total / 2) {
+          if (phase.equals("calibrate") && done >= total / 2) {
             Thread.currentThread().interrupt();
           }
         };
