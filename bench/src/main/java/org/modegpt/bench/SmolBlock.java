@@ -95,7 +95,9 @@ final class SmolBlock implements AutoCloseable {
     input = random(random, tokens, HIDDEN, 1);
     stream = Tensor.allocate(arena, DType.F32, tokens, HIDDEN);
     positions = Tensor.ofInts(arena, IntStream.range(0, tokens).toArray());
-    sums = LayerStatistics.zeros(backend, arena, config, 0, false);
+    sums = LayerStatistics.zeros(backend, arena, config, 0, true);
+    // Any will do in the place of gradients: the cost of decompositions is that of their shape.
+    backend.gram(input, LayerStatistics.required(sums.outputGradient()));
     tap = new StatisticsTap(backend, config, shape, 1, tokens, sums, (done, total) -> {});
     wide = Tensor.allocate(arena, DType.F32, tokens, WIDTH);
     output = Tensor.allocate(arena, DType.F32, tokens, WIDTH);

@@ -58,7 +58,8 @@ class MetricsPortTest {
         String metrics = scrape(job, port);
         assertThat(metrics)
             .containsPattern("modegpt_run_up\\{kind=\"calibrate\",.*} 1\\.0")
-            .containsPattern("modegpt_run_progress_ratio\\{.*phase=\"calibrate\".*} 0\\.\\d+")
+            .containsPattern(
+                "modegpt_run_progress_ratio\\{.*phase=\"(resampling|gradients|calibrate)\".*} [01]\\.\\d+")
             .contains("modegpt_run_resident_memory_bytes{", "modegpt_run_cpu_cores{");
         job.destroy();
         assertThat(job.waitFor()).isNotZero();
