@@ -35,10 +35,9 @@ public final class Calibrator {
   public void run(CalibrationData asked, Path output, Progress progress) {
     requireFit(asked);
     Map<String, String> metadata = metadata(model, asked);
-    CalibrationData data = resampled(asked, progress);
     try (PartialCalibration partial = PartialCalibration.open(output, metadata, model.config())) {
       try {
-        run(data, partial, progress);
+        run(asked, partial, progress);
         partial.finish();
       } catch (UserException e) {
         partial
@@ -52,24 +51,26 @@ public final class Calibrator {
   /// and has room for them besides the pass; else null. A run that is stopped leaves nothing.
   ///
   /// @param path names the statistics in messages
-  public @Nullable Statistics resident(CalibrationData data, Path path, Progress progress) {
-    requireFit(data);
-    if (backend.unifiedMemory() || backend.freeMemory() < residentBytes(data)) {
+  public @Nullable Statistics resident(CalibrationData asked, Path path, Progress progress) {
+    requireFit(asked);
+    if (backend.unifiedMemory() || backend.freeMemory() < residentBytes(asked)) {
       return null;
     }
     ModelConfig config = model.config();
-    ResidentStatistics statistics = new ResidentStatistics(path, metadata(model, data), backend);
-    try (LossGradients gradients = gradients(data, progress);
-        StreamingPass stream = new StreamingPass(backend, model, data.count(), data.tokens())) {
-      stream.embed(data.sequences());
-      for (int layer = 0; layer < config.layers(); layer++) {
-        try (Arena arena = Arena.ofShared()) {
-          statistics.add(gather(stream, layer, data, gradients, arena, progress));
+    ResidentStatistics statistics = new ResidentStatistics(path, metadata(model, asked), backend);
+    try (LossGradients gradients = gradients(asked)) {
+      CalibrationData data = prepared(asked, gradients, progress);
+      try (StreamingPass stream = new StreamingPass(backend, model, data.count(), data.tokens())) {
+        stream.embed(data.sequences());
+        for (int layer = 0; layer < config.layers(); layer++) {
+          try (Arena arena = Arena.ofShared()) {
+            statistics.add(gather(stream, layer, data, gradients, arena, progress));
+          }
         }
+        long all = (long) config.layers() * data.count();
+        progress.update("calibrate", all, all, "sequence-layer");
+        return statistics;
       }
-      long all = (long) config.layers() * data.count();
-      progress.update("calibrate", all, all, "sequence-layer");
-      return statistics;
     } catch (RuntimeException e) {
       statistics.close();
       throw e;
@@ -112,30 +113,32 @@ public final class Calibrator {
     }
   }
 
-  private void run(CalibrationData data, PartialCalibration partial, Progress progress) {
+  private void run(CalibrationData asked, PartialCalibration partial, Progress progress) {
     int layers = model.config().layers();
-    try (LossGradients gradients = gradients(data, progress);
-        StreamingPass pass = new StreamingPass(backend, model, data.count(), data.tokens());
-        Background saving = new Background(backend)) {
-      int start = partial.restore(backend, pass);
-      if (start == 0) {
-        pass.embed(data.sequences());
-      }
-      for (int layer = start; layer < layers; layer++) {
-        if (partial.has(layer)) {
-          pass.block(layer, StreamingPass.LayerTap.NONE);
-        } else {
-          save(pass, layer, data, gradients, partial, saving, progress);
+    try (LossGradients gradients = gradients(asked)) {
+      CalibrationData data = prepared(asked, gradients, progress);
+      try (StreamingPass pass = new StreamingPass(backend, model, data.count(), data.tokens());
+          Background saving = new Background(backend)) {
+        int start = partial.restore(backend, pass);
+        if (start == 0) {
+          pass.embed(data.sequences());
         }
-        if (partial.wantsCheckpoint()) {
-          int next = layer + 1;
-          saving.run(d -> partial.checkpoint(pass.stream(), next, d), () -> {});
-          saving.finish();
+        for (int layer = start; layer < layers; layer++) {
+          if (partial.has(layer)) {
+            pass.block(layer, StreamingPass.LayerTap.NONE);
+          } else {
+            save(pass, layer, data, gradients, partial, saving, progress);
+          }
+          if (partial.wantsCheckpoint()) {
+            int next = layer + 1;
+            saving.run(d -> partial.checkpoint(pass.stream(), next, d), () -> {});
+            saving.finish();
+          }
         }
+        saving.finish();
+        long all = (long) layers * data.count();
+        progress.update("calibrate", all, all, "sequence-layer");
       }
-      saving.finish();
-      long all = (long) layers * data.count();
-      progress.update("calibrate", all, all, "sequence-layer");
     }
   }
 
@@ -158,15 +161,29 @@ public final class Calibrator {
     }
   }
 
-  private CalibrationData resampled(CalibrationData data, Progress progress) {
-    return data.withSequences(
-        Resampling.of(model, backend, data.sequences(), data.resampled(), data.seed(), progress));
+  private @Nullable LossGradients gradients(CalibrationData data) {
+    return data.gradients() ? new LossGradients(model, backend, data) : null;
   }
 
-  private @Nullable LossGradients gradients(CalibrationData data, Progress progress) {
-    return data.gradients()
-        ? LossGradients.of(model, backend, data.sequences(), data.seed(), progress)
-        : null;
+  /// The data with a share of it resampled, and the gradients taken where they are wanted.
+  private CalibrationData prepared(
+      CalibrationData asked, @Nullable LossGradients gradients, Progress progress) {
+    Resampling.Walk walk = gradients == null ? Resampling.Walk.LOADING : gradients::block;
+    CalibrationData data =
+        asked.withSequences(
+            Resampling.of(
+                model,
+                backend,
+                asked.sequences(),
+                asked.resampled(),
+                asked.seed(),
+                walk,
+                progress));
+    if (gradients != null) {
+      gradients.forth(data.sequences(), progress);
+      gradients.back(asked.seed(), progress);
+    }
+    return data;
   }
 
   /// Sums of one layer on the device, owned by `arena`.

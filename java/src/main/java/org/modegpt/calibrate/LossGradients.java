@@ -4,8 +4,10 @@ import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import org.modegpt.Progress;
 import org.modegpt.backend.Backend;
+import org.modegpt.model.Ahead;
 import org.modegpt.model.BlockBackward;
 import org.modegpt.model.BlockWeights;
 import org.modegpt.model.LanguageHead;
@@ -23,51 +25,43 @@ import org.modegpt.tensor.Tensor;
 /// information of the residual stream there: to second order, changing a block's output by Δ moves
 /// the predictions by `KL ≈ E[Δᵀ M Δ] / 2`.
 ///
-/// All gradients of all layers are held on the device until this is closed; memory of `layers *
-/// tokens * d` floats.
+/// Streams are gathered by {@link #block} while sequences pass the blocks, and turned into
+/// gradients by {@link #back}. Those of all layers are held on the device until this is closed;
+/// memory of `layers * tokens * d` floats.
 final class LossGradients implements AutoCloseable {
-  /// Calibration sequences, and tokens of each from its start.
+  /// Sequences, and tokens of each from its start.
   private static final int SEQUENCES = 8;
 
   private static final int TOKENS = 512;
 
+  private final Transformer model;
   private final Backend backend;
   private final ModelConfig config;
   private final Arena arena = Arena.ofShared();
 
-  /// Per layer the input of its block, then the gradient at its output.
+  /// Per layer the input of its block, and the output of the last; then the gradient at a block's
+  /// output.
   private final List<Tensor> streams = new ArrayList<>();
 
   /// Per layer the gradient at the output of its MLP, where a norm follows that.
   private final List<Tensor> mlps = new ArrayList<>();
 
-  private LossGradients(Backend backend, ModelConfig config) {
-    this.backend = backend;
-    this.config = config;
-  }
+  private final int sequences;
+  private final int tokens;
 
-  static LossGradients of(
-      Transformer model, Backend backend, List<int[]> calibration, long seed, Progress progress) {
-    int count = Math.min(SEQUENCES, calibration.size());
-    int tokens = Math.min(TOKENS, calibration.getFirst().length);
-    LossGradients gradients = new LossGradients(backend, model.config());
-    try (StreamingPass pass = new StreamingPass(backend, model, count, tokens)) {
-      pass.embed(
-          calibration.subList(0, count).stream().map(ids -> Arrays.copyOf(ids, tokens)).toList());
-      gradients.forth(pass, progress);
-      gradients.atHead(model, pass.stream(), seed);
-      gradients.back(model, pass, tokens, progress);
-      return gradients;
-    } catch (RuntimeException e) {
-      gradients.close();
-      throw e;
-    }
+  /// @param data tells how many sequences there are and how long they are
+  LossGradients(Transformer model, Backend backend, CalibrationData data) {
+    this.model = model;
+    this.backend = backend;
+    this.config = model.config();
+    this.sequences = Math.min(SEQUENCES, data.count());
+    this.tokens = Math.min(TOKENS, data.tokens());
   }
 
   /// Device memory that gradients on calibration sequences of `tokens` tokens take.
   static long bytes(ModelConfig config, int sequences, int tokens) {
     long rows = (long) Math.min(SEQUENCES, sequences) * Math.min(TOKENS, tokens);
-    int kept = config.layers() * (normed(config) ? 2 : 1);
+    int kept = 1 + config.layers() * (normed(config) ? 2 : 1);
     return DType.F32.bytes(rows * config.hiddenSize() * kept);
   }
 
@@ -75,15 +69,72 @@ final class LossGradients implements AutoCloseable {
     return config.design().norms().contains(Role.MLP_OUTPUT_NORM);
   }
 
-  private void forth(StreamingPass pass, Progress progress) {
-    for (int layer = 0; layer < config.layers(); layer++) {
-      streams.add(copy(pass.stream(), arena));
-      pass.block(layer, StreamingPass.LayerTap.NONE);
-      progress.update("gradients", layer + 1, 2L * config.layers(), "layer");
+  /// Sends a pass through a block, and keeps the beginnings of its first sequences if it has
+  /// enough.
+  void block(StreamingPass pass, int layer) {
+    if (layer == 0) {
+      look(pass);
+    }
+    pass.block(layer, StreamingPass.LayerTap.NONE);
+    look(pass);
+  }
+
+  private void look(StreamingPass pass) {
+    if (pass.sequences() < sequences) {
+      return;
+    }
+    Tensor kept =
+        backend.allocate(arena, DType.F32, (long) sequences * tokens, config.hiddenSize());
+    for (int s = 0; s < sequences; s++) {
+      long from = (long) s * tokens;
+      backend.copy(pass.sequence(s, s + 1).rows(0, tokens), kept.rows(from, from + tokens));
+    }
+    streams.add(kept);
+  }
+
+  /// Sends the beginnings of the first sequences through all blocks, unless others went already.
+  void forth(List<int[]> calibration, Progress progress) {
+    if (!streams.isEmpty()) {
+      return;
+    }
+    List<int[]> texts =
+        calibration.stream().limit(sequences).map(ids -> Arrays.copyOf(ids, tokens)).toList();
+    try (StreamingPass pass = new StreamingPass(backend, model, sequences, tokens)) {
+      pass.embed(texts);
+      for (int layer = 0; layer < config.layers(); layer++) {
+        block(pass, layer);
+        progress.update("gradients", layer + 1, 2L * config.layers(), "layer");
+      }
     }
   }
 
-  private void atHead(Transformer model, Tensor stream, long seed) {
+  /// Draws a token after each row of the last stream, and follows its loss back through the blocks.
+  void back(long seed, Progress progress) {
+    Tensor gradient = streams.removeLast();
+    atHead(gradient, seed);
+    BlockBackward backward = new BlockBackward(backend, config);
+    int layers = config.layers();
+    int batch = Math.clamp(backend.passRows() / tokens, 1, sequences);
+    try (Ahead<BlockWeights> blocks = model.blocksBack(backend);
+        Arena call = Arena.ofShared()) {
+      Tensor output = copy(gradient, call);
+      for (int layer = layers - 1; layer >= 0; layer--) {
+        Tensor mlp = normed(config) ? copy(gradient, arena) : null;
+        try (Ahead<BlockWeights>.Loaded block = blocks.get(layers - 1 - layer)) {
+          backend.copy(gradient, output);
+          through(backward, block.value(), streams.get(layer), gradient, mlp, batch);
+          backend.copy(output, streams.get(layer));
+          backend.sync();
+        }
+        if (mlp != null) {
+          mlps.addFirst(mlp);
+        }
+        progress.update("gradients", 2L * layers - layer, 2L * layers, "layer");
+      }
+    }
+  }
+
+  private void atHead(Tensor stream, long seed) {
     try (Arena call = Arena.ofShared();
         LanguageHead head = new LanguageHead(backend, model, Residence.F32)) {
       Tensor uniforms = Resampling.uniforms(backend, call, stream.rows(), seed);
@@ -95,41 +146,34 @@ final class LossGradients implements AutoCloseable {
     }
   }
 
-  /// From here on the pass's stream holds the gradient.
-  private void back(Transformer model, StreamingPass pass, int tokens, Progress progress) {
-    BlockBackward backward = new BlockBackward(backend, config);
-    int sequences = Math.toIntExact(pass.stream().rows() / tokens);
-    for (int layer = config.layers() - 1; layer >= 0; layer--) {
-      Tensor input = streams.get(layer);
-      Tensor mlp = normed(config) ? copy(pass.stream(), arena) : null;
-      try (Arena call = Arena.ofShared()) {
-        Tensor positions = Residents.positions(backend, call, 0, tokens, pass.batch());
-        Tensor output = copy(pass.stream(), call);
-        BlockWeights weights = model.block(backend, call, layer, Residence.F32);
-        for (int from = 0; from < sequences; from += pass.batch()) {
-          Progress.checkCancelled();
-          int to = Math.min(sequences, from + pass.batch());
-          long first = (long) from * tokens;
-          long last = (long) to * tokens;
-          backward.run(
-              weights,
-              input.rows(first, last),
-              positions.columns(0, last - first),
-              to - from,
-              pass.sequence(from, to),
-              gradient -> {
-                if (mlp != null) {
-                  backend.copy(gradient, mlp.rows(first, last));
-                }
-              });
-        }
-        backend.copy(output, input);
-        backend.sync();
+  /// Leaves the gradient at the block's input in `gradient`.
+  private void through(
+      BlockBackward backward,
+      BlockWeights weights,
+      Tensor input,
+      Tensor gradient,
+      @Nullable Tensor mlp,
+      int batch) {
+    try (Arena call = Arena.ofShared()) {
+      Tensor positions = Residents.positions(backend, call, 0, tokens, batch);
+      for (int from = 0; from < sequences; from += batch) {
+        Progress.checkCancelled();
+        int to = Math.min(sequences, from + batch);
+        long first = (long) from * tokens;
+        long last = (long) to * tokens;
+        backward.run(
+            weights,
+            input.rows(first, last),
+            positions.columns(0, last - first),
+            to - from,
+            gradient.rows(first, last),
+            atMlp -> {
+              if (mlp != null) {
+                backend.copy(atMlp, mlp.rows(first, last));
+              }
+            });
       }
-      if (mlp != null) {
-        mlps.addFirst(mlp);
-      }
-      progress.update("gradients", 2L * config.layers() - layer, 2L * config.layers(), "layer");
+      backend.sync();
     }
   }
 

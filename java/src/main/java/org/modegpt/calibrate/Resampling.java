@@ -20,7 +20,17 @@ import org.modegpt.tensor.Tensor;
 public final class Resampling {
   private Resampling() {}
 
-  /// The same sequences, an evenly spread share of them resampled.
+  /// Sends the true texts through the model.
+  @FunctionalInterface
+  public interface Walk {
+    /// Loads one block after another.
+    Walk LOADING = (pass, layer) -> pass.block(layer, StreamingPass.LayerTap.NONE);
+
+    void block(StreamingPass pass, int layer);
+  }
+
+  /// The same sequences, an evenly spread share of them resampled and put last: what is gathered of
+  /// the first sequences alone is of true text.
   ///
   /// @param sequences equally long
   /// @param share in `[0, 1]`
@@ -31,36 +41,51 @@ public final class Resampling {
       double share,
       long seed,
       Progress progress) {
-    List<Integer> chosen = new ArrayList<>();
+    return of(model, backend, sequences, share, seed, Walk.LOADING, progress);
+  }
+
+  /// @param walk not called when nothing is resampled
+  public static List<int[]> of(
+      Transformer model,
+      Backend backend,
+      List<int[]> sequences,
+      double share,
+      long seed,
+      Walk walk,
+      Progress progress) {
+    List<int[]> result = new ArrayList<>();
+    List<int[]> texts = new ArrayList<>();
     for (int i = 0; i < sequences.size(); i++) {
-      if (Math.floor((i + 1) * share) > Math.floor(i * share)) {
-        chosen.add(i);
-      }
+      boolean chosen = Math.floor((i + 1) * share) > Math.floor(i * share);
+      (chosen ? texts : result).add(sequences.get(i));
     }
-    if (chosen.isEmpty()) {
+    if (texts.isEmpty()) {
       return sequences;
     }
-    List<int[]> texts = chosen.stream().map(sequences::get).toList();
-    int[] drawn = drawn(model, backend, texts, seed, progress);
-    List<int[]> result = new ArrayList<>(sequences);
+    int[] drawn = drawn(model, backend, texts, seed, walk, progress);
     for (int i = 0; i < texts.size(); i++) {
       int[] text = texts.get(i).clone();
       System.arraycopy(drawn, i * text.length, text, 1, text.length - 1);
-      result.set(chosen.get(i), text);
+      result.add(text);
     }
     return result;
   }
 
   /// A token after every token of the texts.
   private static int[] drawn(
-      Transformer model, Backend backend, List<int[]> texts, long seed, Progress progress) {
+      Transformer model,
+      Backend backend,
+      List<int[]> texts,
+      long seed,
+      Walk walk,
+      Progress progress) {
     int layers = model.config().layers();
     try (Arena call = Arena.ofShared();
         StreamingPass pass =
             new StreamingPass(backend, model, texts.size(), texts.getFirst().length)) {
       pass.embed(texts);
       for (int layer = 0; layer < layers; layer++) {
-        pass.block(layer, StreamingPass.LayerTap.NONE);
+        walk.block(pass, layer);
         progress.update("resampling", layer + 1, layers, "layer");
       }
       long rows = pass.stream().rows();

@@ -81,12 +81,7 @@ public final class Compressor {
     if (recipe.allocation().byCurves()) {
       try (MeasuredAllocation allocation =
           new MeasuredAllocation(
-              model,
-              backend,
-              statistics,
-              recipe,
-              resampled(text.probe(), recipe, 1, progress),
-              memos(statistics, recipe))) {
+              model, backend, statistics, recipe, text.probe(), memos(statistics, recipe))) {
         return targets.stream().map(target -> allocation.plan(target, progress)).toList();
       }
     }
@@ -109,12 +104,6 @@ public final class Compressor {
         .toList();
   }
 
-  /// What is measured or fitted on is of the same kind as what the statistics were gathered on.
-  private List<int[]> resampled(List<int[]> text, Recipe recipe, long salt, Progress progress) {
-    double share = recipe.calibration().resampled();
-    return Resampling.of(model, backend, text, share, recipe.seed() + salt, progress);
-  }
-
   private void requireFit(Statistics statistics, Recipe recipe) {
     statistics.requireModel(model);
     if (recipe.needsGradients() && !statistics.hasGradients()) {
@@ -129,6 +118,12 @@ public final class Compressor {
   private Map<Integer, NystromMlp.Memo> memos(Statistics statistics, Recipe recipe) {
     return memos.computeIfAbsent(
         List.of(statistics, recipe.ridge(), recipe.mlp()), _ -> new HashMap<>());
+  }
+
+  /// What is refitted on is of the same kind as what the statistics were gathered on.
+  private List<int[]> resampled(List<int[]> text, Recipe recipe, Progress progress) {
+    double share = recipe.calibration().resampled();
+    return Resampling.of(model, backend, text, share, recipe.seed(), progress);
   }
 
   /// The ranks of a uniform allocation, which needs no statistics.
@@ -203,7 +198,7 @@ public final class Compressor {
                       model,
                       backend,
                       recipe.refit(),
-                      resampled(text.calibration(), recipe, 0, progress))
+                      resampled(text.calibration(), recipe, progress))
                   : null) {
         for (int layer = 0; layer < config.layers(); layer++) {
           Progress.checkCancelled();

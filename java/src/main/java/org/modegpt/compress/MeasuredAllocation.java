@@ -14,12 +14,14 @@ import org.jspecify.annotations.Nullable;
 import org.modegpt.Progress;
 import org.modegpt.backend.Backend;
 import org.modegpt.calibrate.LayerStatistics;
+import org.modegpt.calibrate.Resampling;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.evaluate.DivergenceProbe;
 import org.modegpt.evaluate.DivergenceProbe.Variant;
 import org.modegpt.model.Ahead;
 import org.modegpt.model.BlockWeights;
 import org.modegpt.model.DenseBlocks;
+import org.modegpt.model.StreamingPass;
 import org.modegpt.model.Transformer;
 import org.modegpt.tensor.Tensor;
 
@@ -80,7 +82,7 @@ final class MeasuredAllocation implements AutoCloseable {
     this.sizes = BlockSizes.of(model.config()).under(recipe);
     this.blocks = new BlockCompressor(backend, model.config(), recipe, memos).forManyRanks();
     this.dense = new DenseBlocks(backend, model);
-    this.probe = new DivergenceProbe(model, backend, sequences, dense::get);
+    this.probe = new DivergenceProbe(model, backend, resampled(sequences), dense::get);
     this.key =
         new CurveFile.Key(
             statistics.metadata(),
@@ -90,6 +92,22 @@ final class MeasuredAllocation implements AutoCloseable {
             recipe.mlp(),
             recipe.ridge(),
             probe.textHash());
+  }
+
+  /// What is measured on is of the same kind as what the statistics were gathered on.
+  private List<int[]> resampled(List<int[]> sequences) {
+    return Resampling.of(
+        model,
+        backend,
+        sequences,
+        recipe.calibration().resampled(),
+        recipe.seed() + 1,
+        (pass, layer) -> {
+          try (Arena block = Arena.ofShared()) {
+            pass.block(dense.get(layer, block), StreamingPass.LayerTap.NONE);
+          }
+        },
+        Progress.SILENT);
   }
 
   /// The ranks for `target` matrix parameters to keep. Curves of the first round serve every

@@ -150,7 +150,11 @@ final class NystromMlp implements Decomposition {
     workspace.mirror(gradient, fisher);
     double mean = DoubleStream.of(workspace.diagonal(gradient)).average().orElseThrow();
     workspace.addToDiagonal(fisher, mean > 0 ? SHRINKAGE / (1 - SHRINKAGE) * mean : 1);
-    return workspace.product(down, true, workspace.product(fisher, false, down, false), false);
+    if (workspace.backend.cholesky(fisher) != 0) {
+      throw new UserException("the gradients' statistics are not finite; calibrate again");
+    }
+    workspace.clearAboveDiagonal(fisher);
+    return workspace.gram(workspace.product(fisher, true, down, false), false);
   }
 
   /// Ridge leverage scores of all units, in `[0, 1)`.

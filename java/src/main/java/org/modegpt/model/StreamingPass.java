@@ -38,6 +38,10 @@ public final class StreamingPass implements AutoCloseable {
     this.forward = new BlockForward(backend, model.config());
   }
 
+  public int sequences() {
+    return sequences;
+  }
+
   /// Sequences that go through a block together.
   public int batch() {
     return batch(backend, sequences, tokens);

@@ -133,6 +133,16 @@ public final class Transformer implements AutoCloseable {
         (by, arena, layer) -> block(by, arena, layer, Residence.F32));
   }
 
+  /// The blocks from the last to the first: number 0 is the last.
+  public Ahead<BlockWeights> blocksBack(Backend backend) {
+    int last = config.layers() - 1;
+    return new Ahead<>(
+        backend,
+        backend.sideStream(),
+        config.layers(),
+        (by, arena, index) -> block(by, arena, last - index, Residence.F32));
+  }
+
   /// A block of this model's kind with weights that are on the back-end's device already.
   public BlockWeights block(
       Backend backend, Arena arena, LayerShape shape, Map<Role, Tensor> weights) {
