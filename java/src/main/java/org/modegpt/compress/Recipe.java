@@ -125,15 +125,11 @@ public record Recipe(
           new Calibration(128, 2048, 1.0 / 3),
           0);
 
-  /// The default with another round and twice the text to measure on.
-  public static final Recipe BEST =
-      DEFAULT.withName("best").withRounds(3).withProbe(new Probe(8, 512));
+  /// The default with refits along the compressed model ({@link PrefixRefit}; not of blocks whose
+  /// MLP is parallel to attention).
+  public static final Recipe BEST = DEFAULT.withName("best").withRefit(new Refit(64, 1));
 
-  /// The best with refits along the compressed model, which fit it to the kind of text it was
-  /// calibrated on.
-  public static final Recipe REFIT = BEST.withName("refit").withRefit(new Refit(64, 1));
-
-  private static final List<Recipe> BUILT_IN = List.of(DEFAULT, BEST, REFIT, PAPER, JOINT);
+  private static final List<Recipe> BUILT_IN = List.of(DEFAULT, BEST, PAPER, JOINT);
 
   public Recipe {
     require(name != null && !name.isBlank(), "name must not be empty");
@@ -209,10 +205,6 @@ public record Recipe(
 
   public Recipe withRounds(int value) {
     return with("rounds", value);
-  }
-
-  public Recipe withProbe(Probe value) {
-    return with("probe", value);
   }
 
   public Recipe withRefit(Refit value) {

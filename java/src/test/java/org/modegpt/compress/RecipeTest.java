@@ -83,7 +83,7 @@ class RecipeTest {
   void unknownNamesListTheKnown() {
     assertThatThrownBy(() -> Recipe.named("fastest"))
         .isInstanceOf(UserException.class)
-        .hasMessageContaining("default, best, refit, paper, joint");
+        .hasMessageContaining("default, best, paper, joint");
   }
 
   @Test
