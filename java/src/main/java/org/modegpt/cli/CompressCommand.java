@@ -172,6 +172,9 @@ final class CompressCommand implements Callable<Integer> {
         output.say(
             "queries and keys stay whole, for they are normalised and this format has no smaller ones; the other modules give what is asked");
       }
+      if (base.refit().sequences() > 0 && !Compressor.refits(model.config())) {
+        output.say("nothing is refitted, for MLPs are parallel to attention in this model");
+      }
       Path first = folder(model, base.withRatio(asked.getFirst()), asked.size() > 1);
       if (dryRun) {
         for (double ratio : asked) {

@@ -104,6 +104,11 @@ public final class Compressor {
         .toList();
   }
 
+  /// Whether recipes that refit do so in models of this kind.
+  public static boolean refits(ModelConfig config) {
+    return PrefixRefit.suits(config);
+  }
+
   private void requireFit(Statistics statistics, Recipe recipe) {
     statistics.requireModel(model);
     if (recipe.needsGradients() && !statistics.hasGradients()) {
@@ -185,7 +190,7 @@ public final class Compressor {
       CheckpointWriter weights = writer.tensors(tensors, output.maxShardBytes());
       boolean refits =
           recipe.refit().sequences() > 0
-              && PrefixRefit.suits(config)
+              && refits(config)
               && plan.parameters(sizes) < config.matrixParameters();
       try (BlockCompressor blocks =
               new BlockCompressor(backend, config, recipe, memos(statistics, recipe));
