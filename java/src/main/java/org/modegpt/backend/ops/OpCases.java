@@ -451,11 +451,14 @@ public final class OpCases {
   private static final Bound STATISTIC =
       Bound.sum(1e-6, "float32 products summed in short runs, runs in float64");
 
+  /// Two factors that each round by 2^-8.
+  private static final double BF16_PRODUCT = 0x1p-7;
+
   public static OpCase gram(long n, long d) {
     return OpCase.of(
         "gram",
         "",
-        STATISTIC,
+        STATISTIC.fast(BF16_PRODUCT),
         (b, t) -> b.gram(t[0], t[1]),
         in(F32, n, d, NORMAL),
         inout(F64, d, d, NORMAL));
@@ -476,7 +479,7 @@ public final class OpCases {
     return OpCase.of(
         "headGram",
         heads + " heads",
-        STATISTIC,
+        STATISTIC.fast(BF16_PRODUCT),
         (b, t) -> b.headGram(t[0], heads, t[1]),
         in(F32, n, heads * dim, NORMAL),
         inout(F64, heads * dim, dim, NORMAL));
@@ -486,7 +489,7 @@ public final class OpCases {
     return OpCase.of(
         "logitCovariance",
         heads + "/" + kvHeads + " heads",
-        Bound.max(1e-5, "float32 softmax weights and products"),
+        Bound.max(1e-5, "float32 softmax weights and products").fast(2e-3),
         (b, t) -> b.logitCovariance(t[0], t[1], t[2], heads, kvHeads, 0.5f, t[3]),
         in(F32, tokens, heads * dim, NORMAL),
         in(F32, tokens, kvHeads * dim, NORMAL),
