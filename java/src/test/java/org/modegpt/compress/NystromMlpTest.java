@@ -32,7 +32,7 @@ class NystromMlpTest {
 
   private static ModuleResult decompose(
       Workspace workspace, Arena arena, SampleBlock block, LayerStatistics statistics, int width) {
-    return NYSTROM.apply(workspace, arena, block.sizes, block.weights, statistics, width);
+    return apply(NYSTROM, workspace, arena, block, statistics, width);
   }
 
   /// `W_down − S W_down'` `[f, d]`.
@@ -161,5 +161,49 @@ class NystromMlpTest {
           assertThat(nothing.weights().get(Role.DOWN).toFloats())
               .containsExactly(block.weights.get(Role.DOWN).columns(0, 10).toFloats());
         });
+  }
+
+  /// Widths below the first, a little above it, far above it, and with units that need a jitter.
+  @ParameterizedTest
+  @MethodSource("org.modegpt.compress.TestBackends#names")
+  void widthsThatShareAFactorAreWhatTheyAreAlone(String backend) {
+    with(
+        backend,
+        (alone, arena, block) -> {
+          double[][] h = Dense.random(new Random(5), 160, block.sizes.mlpWidth());
+          for (double[] row : h) {
+            row[7] = row[3];
+            row[30] = 0;
+          }
+          LayerStatistics dependent = block.statistics(block.attentionInput, h);
+          for (LayerStatistics statistics : List.of(block.statistics(), dependent)) {
+            NystromMlp mlp = new NystromMlp(1e-2, MlpRule.BRAIN_SURGEON);
+            try (Workspace shared = new Workspace(alone.backend)) {
+              shared.keepLasting();
+              for (int width : List.of(20, 12, 1, 24, 39)) {
+                ModuleResult one = apply(mlp, shared, arena, block, statistics, width);
+                ModuleResult other = apply(mlp, alone, arena, block, statistics, width);
+                assertThat(one.kept()).isEqualTo(other.kept());
+                assertThat(one.report().jitter()).isEqualTo(other.report().jitter());
+                assertThat(one.report().relativeError())
+                    .isCloseTo(other.report().relativeError(), within(1e-7));
+                assertThat(one.weights().get(Role.DOWN).toFloats())
+                    .containsExactly(other.weights().get(Role.DOWN).toFloats(), within(1e-5f));
+                assertThat(one.weights().get(Role.UP).toFloats())
+                    .containsExactly(other.weights().get(Role.UP).toFloats());
+              }
+            }
+          }
+        });
+  }
+
+  private static ModuleResult apply(
+      NystromMlp mlp,
+      Workspace workspace,
+      Arena arena,
+      SampleBlock block,
+      LayerStatistics statistics,
+      int width) {
+    return mlp.apply(workspace, arena, block.sizes, block.weights, statistics, width);
   }
 }
