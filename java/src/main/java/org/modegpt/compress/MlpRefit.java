@@ -103,8 +103,8 @@ final class MlpRefit {
   /// the first ones is the beginning of the factor of all: `L Lᵀ = C_H`, and of `Y = Wᵀ C_H L⁻ᵀ`
   /// too the first columns are those of the first units.
   ///
-  /// @param factor `L` `[f, f]`
-  /// @param forward `Y` `[d, f]`
+  /// @param factor `L` `[n, n]` of the first n units
+  /// @param forward `Y` `[d, n]`
   /// @param total `‖H W‖²`
   /// @param regular how many units from the first have pivots that are more than rounding
   private record Nested(Tensor factor, Tensor forward, double total, int regular) {
