@@ -81,8 +81,8 @@ public final class BlockCompressor implements AutoCloseable {
   }
 
   /// For callers that shrink one block to many ranks before the next, and come back to it: what all
-  /// ranks need is computed once, and kept in another `d f` doubles, and for every block in `2 h²`
-  /// doubles for each of its key/value heads of size h.
+  /// ranks need is computed once, and kept in up to another `f² + d f` doubles, and for every block
+  /// in `2 h²` doubles for each of its key/value heads of size h.
   BlockCompressor forManyRanks() {
     workspace.keepLasting();
     return this;

@@ -2,7 +2,6 @@ package org.modegpt.compress;
 
 import java.lang.foreign.Arena;
 import java.util.Arrays;
-import java.util.Comparator;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
@@ -70,15 +69,15 @@ final class MlpRefit {
       Tensor gram,
       int[] stay,
       int width) {
+    int[] kept = IntStream.of(stay).limit(width).sorted().toArray();
     if (workspace.keeps()) {
       int most = Math.min(stay.length, width + Math.ceilDiv(stay.length, SPARE));
       Nested nested = nested(workspace, weights.get(Role.DOWN), gram, Arrays.copyOf(stay, most));
       if (width <= nested.regular) {
-        return nested.first(workspace, arena, weights, stay, width);
+        return nested.first(workspace, arena, weights, stay, kept);
       }
       workspace.reset();
     }
-    int[] kept = IntStream.of(stay).limit(width).sorted().toArray();
     return of(workspace, arena, weights, gram, kept);
   }
 
@@ -127,20 +126,20 @@ final class MlpRefit {
       return new Nested(factor, forward, total, regular);
     }
 
+    /// @param kept the first units of `stay`, ascending
     ModuleResult first(
-        Workspace workspace, Arena arena, Map<Role, Tensor> weights, int[] stay, int width) {
+        Workspace workspace, Arena arena, Map<Role, Tensor> weights, int[] stay, int[] kept) {
+      int width = kept.length;
       Tensor solution = workspace.copy(forward.columns(0, width));
       double lost = total - workspace.dot(solution, solution);
       Tensor leading = factor.rows(0, width).columns(0, width);
       workspace.backend.triangularSolve(leading, false, false, solution);
-      int[] places =
-          IntStream.range(0, width)
-              .boxed()
-              .sorted(Comparator.comparingInt(i -> stay[i]))
-              .mapToInt(Integer::intValue)
-              .toArray();
-      int[] kept = IntStream.of(places).map(i -> stay[i]).toArray();
-      Tensor ascending = workspace.columns(solution, places);
+      int[] places = new int[stay.length];
+      for (int i = 0; i < width; i++) {
+        places[stay[i]] = i;
+      }
+      int[] order = IntStream.of(kept).map(unit -> places[unit]).toArray();
+      Tensor ascending = workspace.columns(solution, order);
       double relative = ModuleReport.relative(lost, total);
       return result(workspace, arena, weights, kept, ascending, relative, 0);
     }

@@ -135,19 +135,24 @@ class NystromMlpTest {
         });
   }
 
+  /// Units 7 and 20 depend on others, unit 30 is dead.
+  private static LayerStatistics dependent(SampleBlock block) {
+    double[][] h = Dense.random(new Random(5), 160, block.sizes.mlpWidth());
+    for (double[] row : h) {
+      row[7] = row[3];
+      row[20] = row[3] + row[4];
+      row[30] = 0;
+    }
+    return block.statistics(block.attentionInput, h);
+  }
+
   @ParameterizedTest
   @MethodSource("org.modegpt.compress.TestBackends#names")
   void dependentAndDeadUnitsNeedAReportedJitter(String backend) {
     with(
         backend,
         (workspace, arena, block) -> {
-          double[][] h = Dense.random(new Random(5), 160, block.sizes.mlpWidth());
-          for (double[] row : h) {
-            row[7] = row[3];
-            row[20] = row[3] + row[4];
-            row[30] = 0;
-          }
-          LayerStatistics dependent = block.statistics(block.attentionInput, h);
+          LayerStatistics dependent = dependent(block);
           ModuleResult result = decompose(workspace, arena, block, dependent, 39);
           assertThat(result.kept().getFirst()).doesNotContain(30).contains(3, 7);
           assertThat(result.report().jitter()).isPositive();
@@ -170,12 +175,7 @@ class NystromMlpTest {
     with(
         backend,
         (alone, arena, block) -> {
-          double[][] h = Dense.random(new Random(5), 160, block.sizes.mlpWidth());
-          for (double[] row : h) {
-            row[7] = row[3];
-            row[30] = 0;
-          }
-          LayerStatistics dependent = block.statistics(block.attentionInput, h);
+          LayerStatistics dependent = dependent(block);
           for (LayerStatistics statistics : List.of(block.statistics(), dependent)) {
             NystromMlp mlp = new NystromMlp(1e-2, MlpRule.BRAIN_SURGEON);
             try (Workspace shared = new Workspace(alone.backend)) {
