@@ -77,6 +77,15 @@ template <class Body> int32_t guarded(mg_context *ctx, const char *op, Body &&bo
 // Reads the fault word after the stream was waited for.
 void check_fault(mg_context *ctx);
 
+// Whether a block may have so many bytes of dynamic shared memory beside up to 4 KiB of its own.
+inline bool fits_shared(const mg_context *ctx, int64_t bytes) {
+  return bytes <= ctx->shared_limit - 4096;
+}
+
+template <class Kernel> void ask_for_shared(Kernel *kernel, int bytes) {
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "asking for shared memory");
+}
+
 // Grow-only workspace, valid until the next call for it in the same operation's stream order.
 void *scratch(mg_context *ctx, int64_t bytes);
 

@@ -3,13 +3,13 @@
 
 namespace {
 
-constexpr int MOST = 128; // columns: the matrix lies in shared memory
+constexpr int MOST = 256; // columns
 constexpr int SWEEPS = 40;
 constexpr double TOLERANCE = 1e-15; // of the cosine between two rows
 
 struct SvdArgs {
   const double *a;
-  double *u, *s, *vt, *rotations; // rotations [batch, n, n]
+  double *u, *s, *vt, *rotations, *matrices; // the last two [batch, n, n], matrices null where they fit into shared memory
   int n;
   int64_t a_stride, u_stride, s_stride, vt_stride;
 };
@@ -17,13 +17,14 @@ struct SvdArgs {
 // Rotates pairs of rows until all are orthogonal: J a = diag(s) vt with J orthogonal, so u = Jᵀ. In a round every row meets one
 // other, as in a tournament; n - 1 rounds are a sweep.
 __global__ void __launch_bounds__(1024) svd_kernel(SvdArgs g) {
-  extern __shared__ double rows[];
+  extern __shared__ double memory[];
   __shared__ int turned;
   __shared__ int order[MOST];
   __shared__ double norms[MOST];
   const int n = g.n, lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32, even = n + n % 2;
   const double *a = g.a + (int64_t)blockIdx.x * n * g.a_stride;
   double *j = g.rotations + (int64_t)blockIdx.x * n * n;
+  double *rows = g.matrices ? g.matrices + (int64_t)blockIdx.x * n * n : memory;
   for (int e = threadIdx.x; e < n * n; e += blockDim.x) {
     rows[e] = a[e / n * g.a_stride + e % n];
     j[e] = e / n == e % n ? 1 : 0;
@@ -103,13 +104,14 @@ int32_t mg_svd_batch(mg_context *ctx, const mg_tensor *a, mg_tensor *u, mg_tenso
     require_shape("s", s, a->rows / n, n);
     if (n > MOST) fail(MG_EUNSUPPORTED, "matrices of %lld columns are too large, at most %d", (long long)n, MOST);
     const int64_t batch = a->rows / n;
-    double *rotations = static_cast<double *>(scratch(ctx, (int64_t)sizeof(double) * batch * n * n));
     const int bytes = (int)(n * n * sizeof(double));
-    if (bytes > ctx->shared_limit - 4096) fail(MG_EUNSUPPORTED, "matrices of %lld columns need %d bytes of shared memory", (long long)n, bytes);
-    check(cudaFuncSetAttribute(svd_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), "asking for shared memory");
+    const bool shared = fits_shared(ctx, bytes);
+    if (shared) ask_for_shared(svd_kernel, bytes);
+    double *rotations = static_cast<double *>(scratch(ctx, batch * bytes * (shared ? 1 : 2)));
+    double *matrices = shared ? nullptr : rotations + batch * n * n;
     const SvdArgs args{pointer<double>(a), pointer<double>(u), pointer<double>(s), pointer<double>(vt), rotations,
-                       (int)n, a->stride, u->stride, s->stride, vt->stride};
-    svd_kernel<<<(unsigned)batch, 1024, bytes, ctx->stream>>>(args);
+                       matrices, (int)n, a->stride, u->stride, s->stride, vt->stride};
+    svd_kernel<<<(unsigned)batch, 1024, shared ? bytes : 0, ctx->stream>>>(args);
     launched();
   });
 }

@@ -43,7 +43,7 @@
 extern "C" {
 #endif
 
-#define MG_ABI_VERSION 2
+#define MG_ABI_VERSION 3
 
 typedef struct mg_context mg_context;
 
@@ -306,9 +306,16 @@ MG_API int32_t mg_brain_surgeon(mg_context *ctx, const mg_tensor *p, const mg_te
 
 /*
  * Thin singular value decompositions of b square matrices below each other, a [b * n, n] = u diag(s) vt each: u and vt [b * n, n],
- * s [b, n] descending; F64. A row of vt whose singular value is 0 is 0. n at most 128. CUDA only; the CPU has LAPACK.
+ * s [b, n] descending; F64. A row of vt whose singular value is 0 is 0. n at most 256. CUDA only; the CPU has LAPACK.
  */
 MG_API int32_t mg_svd_batch(mg_context *ctx, const mg_tensor *a, mg_tensor *u, mg_tensor *s, mg_tensor *vt);
+
+/*
+ * Cholesky factors of b symmetric matrices below each other and the inverses of the factors: of a [b * n, n] the lower triangles are
+ * read and become L, the upper ones 0; inverse [b * n, n] lower too; F64. failed I32 [1, b] is 0, or the order of the first leading
+ * minor that is not positive and finite: what the other outputs hold of that matrix is undefined. n at most 256. CUDA only.
+ */
+MG_API int32_t mg_cholesky_batch(mg_context *ctx, mg_tensor *a, mg_tensor *inverse, mg_tensor *failed);
 
 #ifdef __cplusplus
 }

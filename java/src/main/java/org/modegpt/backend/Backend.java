@@ -222,6 +222,26 @@ public interface Backend extends AutoCloseable {
   /// i) of a symmetric F64 matrix; reads the lower triangle, which must be finite.
   void symmetricEigen(Tensor a, Tensor values);
 
+  /// {@link #cholesky} of matrices below each other, a [b * n, n], and the inverses of the factors,
+  /// both 0 above the diagonal. Returns per matrix what `cholesky` would; where that is not 0, both
+  /// results are undefined.
+  default long[] choleskyBatch(Tensor a, Tensor inverse) {
+    long n = a.cols();
+    long[] failed = new long[Math.toIntExact(a.rows() / n)];
+    for (int i = 0; i < failed.length; i++) {
+      Tensor factor = a.rows(i * n, (i + 1) * n);
+      failed[i] = cholesky(factor);
+      if (failed[i] == 0) {
+        Tensor inverted = inverse.rows(i * n, (i + 1) * n);
+        clearUpper(factor);
+        copy(factor, inverted);
+        triangularInverse(inverted);
+        clearUpper(inverted);
+      }
+    }
+    return failed;
+  }
+
   /// Thin singular value decomposition `a = u diag(s) vt`, F64: a [m, n] (finite, destroyed), u [m,
   /// k], s [1, k] descending, vt [k, n], k = min(m, n).
   void svd(Tensor a, Tensor u, Tensor s, Tensor vt);

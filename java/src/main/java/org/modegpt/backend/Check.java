@@ -84,6 +84,12 @@ record Check(String op, boolean onDevice, AtomicReference<@Nullable Thread> user
     that(t.rows() == t.cols(), () -> name + " is " + t.describe() + ": it must be square");
   }
 
+  void squares(String name, Tensor t) {
+    that(
+        t.cols() > 0 && t.rows() % t.cols() == 0,
+        () -> name + " is " + t.describe() + ": no pile of square matrices");
+  }
+
   /// The host F64 matrix `t`, or its lower triangle, holds no NaN or infinite value: the iterations
   /// of a decomposition would not end, or end in nonsense.
   void finite(String name, Tensor t, boolean lowerTriangle) {

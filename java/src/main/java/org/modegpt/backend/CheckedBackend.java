@@ -671,6 +671,18 @@ final class CheckedBackend implements Backend {
   }
 
   @Override
+  public long[] choleskyBatch(Tensor a, Tensor inverse) {
+    try (Check c = enter("choleskyBatch")) {
+      c.input("a", a, F64);
+      c.squares("a", a);
+      c.input("inverse", inverse, a.rows(), a.cols(), F64);
+      c.output("a", a, inverse);
+      c.output("inverse", inverse);
+      return inner.choleskyBatch(a, inverse);
+    }
+  }
+
+  @Override
   public void triangularSolve(Tensor l, boolean left, boolean transpose, Tensor b) {
     try (Check c = enter("triangularSolve")) {
       c.input("l", l, F64);
@@ -730,9 +742,7 @@ final class CheckedBackend implements Backend {
   public void svdBatch(Tensor a, Tensor u, Tensor s, Tensor vt) {
     try (Check c = enter("svdBatch")) {
       c.input("a", a, F64);
-      c.that(
-          a.cols() > 0 && a.rows() % a.cols() == 0,
-          () -> a.describe() + " is no pile of square matrices");
+      c.squares("a", a);
       c.input("u", u, a.rows(), a.cols(), F64);
       c.input("s", s, a.rows() / a.cols(), a.cols(), F64);
       c.input("vt", vt, a.rows(), a.cols(), F64);

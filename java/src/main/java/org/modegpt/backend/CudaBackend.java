@@ -7,6 +7,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
@@ -526,8 +527,27 @@ final class CudaBackend extends NativeBackend {
     }
   }
 
-  /// The kernel's matrices lie in shared memory.
-  private static final int BATCHED_COLUMNS = 128;
+  /// What the kernels of many small matrices take.
+  private static final int BATCHED_COLUMNS = 256;
+
+  @Override
+  public long[] choleskyBatch(Tensor a, Tensor inverse) {
+    if (a.cols() > BATCHED_COLUMNS) {
+      return super.choleskyBatch(a, inverse);
+    }
+    try (Arena call = Arena.ofConfined()) {
+      Tensor failed = allocate(call, DType.I32, 1, a.rows() / a.cols());
+      MemorySegment factor = operand(0, a);
+      MemorySegment inverted = operand(1, inverse);
+      MemorySegment flags = operand(2, failed);
+      call(
+          "choleskyBatch",
+          () -> (int) kernels.choleskyBatch.invokeExact(context, factor, inverted, flags));
+      Tensor host = Tensor.allocate(call, DType.I32, 1, failed.cols());
+      copy(failed, host);
+      return IntStream.of(host.toInts()).asLongStream().toArray();
+    }
+  }
 
   @Override
   public void svdBatch(Tensor a, Tensor u, Tensor s, Tensor vt) {

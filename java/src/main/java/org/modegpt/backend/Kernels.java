@@ -18,7 +18,7 @@ import java.util.Map;
 /// these lines to the header.
 final class Kernels {
 
-  static final int ABI_VERSION = 2;
+  static final int ABI_VERSION = 3;
 
   private final SymbolLookup library;
   private final Map<String, FunctionDescriptor> descriptors = new LinkedHashMap<>();
@@ -234,6 +234,11 @@ final class Kernels {
   // *vt);
   final MethodHandle svdBatch =
       function("mg_svd_batch", ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+
+  // int32_t mg_cholesky_batch(mg_context *ctx, mg_tensor *a, mg_tensor *inverse, mg_tensor
+  // *failed);
+  final MethodHandle choleskyBatch =
+      function("mg_cholesky_batch", ADDRESS, ADDRESS, ADDRESS, ADDRESS);
 
   Kernels(SymbolLookup library) {
     this.library = library;

@@ -28,22 +28,21 @@ final class GramFactor {
   ///
   /// @param grams symmetric F64, not changed
   static List<GramFactor> of(Workspace workspace, List<Tensor> grams) {
-    Backend backend = workspace.backend;
-    List<Tensor> factors = grams.stream().map(workspace::copy).toList();
-    boolean[] positive = new boolean[grams.size()];
-    for (int i = 0; i < positive.length; i++) {
-      positive[i] = backend.cholesky(factors.get(i)) == 0;
+    long h = grams.getFirst().rows();
+    Tensor pile = workspace.matrix(grams.size() * h, h);
+    Tensor inverses = workspace.matrix(grams.size() * h, h);
+    List<Tensor> factors = new ArrayList<>();
+    for (int i = 0; i < grams.size(); i++) {
+      factors.add(pile.rows(i * h, (i + 1) * h));
+      workspace.backend.copy(grams.get(i), factors.get(i));
     }
+    long[] failed = workspace.backend.choleskyBatch(pile, inverses);
     double[][] pivots = workspace.diagonals(factors);
     double[][] energies = workspace.diagonals(grams);
     List<GramFactor> all = new ArrayList<>();
-    for (int i = 0; i < positive.length; i++) {
-      if (positive[i] && regular(pivots[i], energies[i])) {
-        Tensor l = factors.get(i);
-        workspace.clearAboveDiagonal(l);
-        Tensor inverse = workspace.copy(l);
-        backend.triangularInverse(inverse);
-        all.add(new GramFactor(workspace, l, inverse));
+    for (int i = 0; i < grams.size(); i++) {
+      if (failed[i] == 0 && regular(pivots[i], energies[i])) {
+        all.add(new GramFactor(workspace, factors.get(i), inverses.rows(i * h, (i + 1) * h)));
       } else {
         all.add(symmetricRoot(workspace, grams.get(i)));
       }

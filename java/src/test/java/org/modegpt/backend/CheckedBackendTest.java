@@ -136,6 +136,8 @@ class CheckedBackendTest {
     all.add(new Bad("svd u", b -> b.svd(d(5, 3), d(5, 5), d(1, 3), d(3, 3))));
     all.add(new Bad("svd s", b -> b.svd(d(5, 3), d(5, 3), d(1, 5), d(3, 3))));
     all.add(new Bad("svd vt", b -> b.svd(d(5, 3), d(5, 3), d(1, 3), d(3, 5))));
+    all.add(new Bad("pile", b -> b.choleskyBatch(d(7, 3), d(7, 3))));
+    all.add(new Bad("inverse", b -> b.choleskyBatch(d(6, 3), d(3, 3))));
     memory(all);
     return all;
   }

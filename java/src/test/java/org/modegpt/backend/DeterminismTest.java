@@ -21,6 +21,7 @@ class DeterminismTest {
       Set.of(
           "gemm",
           "cholesky",
+          "choleskyBatch",
           "triangularSolve",
           "triangularInverse",
           "symmetricEigen",

@@ -67,6 +67,25 @@ public final class LinearAlgebraCases {
         inout(F64, n, n, POSITIVE_DEFINITE));
   }
 
+  /// `count` matrices at once.
+  public static OpCase choleskyBatch(long n, long count) {
+    return OpCase.of(
+        "choleskyBatch",
+        count + " matrices",
+        Bound.max(1e-12, "float64"),
+        (b, t) -> b.choleskyBatch(t[0], t[1]),
+        inout(
+            F64,
+            count * n,
+            n,
+            (t, random) -> {
+              for (long i = 0; i < count; i++) {
+                POSITIVE_DEFINITE.fill(t.rows(i * n, (i + 1) * n), random);
+              }
+            }),
+        out(F64, count * n, n));
+  }
+
   public static OpCase triangularSolve(boolean left, boolean transpose, long n, long m) {
     return OpCase.of(
         "triangularSolve",
@@ -221,6 +240,12 @@ public final class LinearAlgebraCases {
     cases.add(svdBatch(7, 3).padded(1));
     cases.add(svdBatch(64, 2));
     cases.add(svdBatch(128, 3));
+    // Beyond the shared memory of a card.
+    cases.add(svdBatch(170, 2));
+    for (long n : new long[] {1, 7, 64, 128, 170, 256}) {
+      cases.add(choleskyBatch(n, 3));
+    }
+    cases.add(choleskyBatch(33, 2).padded(1));
     cases.add(svd(30, 20, 6));
     cases.add(svd(20, 30, 6));
   }
