@@ -172,8 +172,7 @@ template <class T, int ROWS, int V> void launch(mg_context *ctx, const FewArgs &
   const size_t bytes = sizeof(float) * (ROWS * ((a.dk + 7) / 8 * 8 + f.share) + THREADS * V);
   if (bytes > 48 * 1024) {
     if (bytes > (size_t)ctx->shared_limit) fail(MG_EUNSUPPORTED, "heads of %d columns", a.dk);
-    check(cudaFuncSetAttribute(few_kernel<T, ROWS, V>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
-          "asking for shared memory");
+    ask_for_shared(few_kernel<T, ROWS, V>, (int)bytes);
   }
   const int64_t row_blocks = ceil_div(a.group * a.queries, ROWS);
   if (row_blocks * a.kv_heads > 65535)

@@ -365,7 +365,7 @@ template <int D, int WARPS, int MT, int KEYS, bool SPLIT> bool attend(mg_context
   using S = Shape<D, WARPS, MT, KEYS, SPLIT>;
   if (S::BYTES > ctx->shared_limit) return false;
   auto kernel = tile_kernel<D, WARPS, MT, KEYS, SPLIT>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, S::BYTES), "asking for shared memory");
+  ask_for_shared(kernel, S::BYTES);
 
   const int64_t padded_keys = ceil_div(a.keys, KEYS) * KEYS;
   const int64_t part = padded_keys * a.kv_heads * D; // elements per sequence

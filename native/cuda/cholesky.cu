@@ -88,16 +88,15 @@ int32_t mg_cholesky_batch(mg_context *ctx, mg_tensor *a, mg_tensor *inverse, mg_
     require("inverse", inverse, {MG_F64});
     const int64_t n = a->cols;
     if (n == 0 || a->rows == 0) return;
-    if (a->rows % n != 0) fail(MG_EINVAL, "%lld rows are not matrices of %lld", (long long)a->rows, (long long)n);
+    const int64_t batch = require_squares(a, MOST);
     require_shape("inverse", inverse, a->rows, n);
-    require_vector("failed", failed, MG_I32, a->rows / n);
-    if (n > MOST) fail(MG_EUNSUPPORTED, "matrices of %lld columns are too large, at most %d", (long long)n, MOST);
+    require_vector("failed", failed, MG_I32, batch);
     const int bytes = (int)(n * (n + 1) * sizeof(double));
     const bool shared = fits_shared(ctx, bytes);
     if (shared) ask_for_shared(cholesky_kernel, bytes);
     const CholeskyArgs args{pointer<double>(a),  pointer<double>(inverse), pointer<int32_t>(failed), (int)n, a->stride,
                             inverse->stride, shared};
-    cholesky_kernel<<<(unsigned)(a->rows / n), THREADS, shared ? bytes : 0, ctx->stream>>>(args);
+    cholesky_kernel<<<(unsigned)batch, THREADS, shared ? bytes : 0, ctx->stream>>>(args);
     launched();
   });
 }

@@ -145,6 +145,9 @@ void require_shape(const char *name, const mg_tensor *x, int64_t rows, int64_t c
 // A vector [1, cols] of one dtype.
 void require_vector(const char *name, const mg_tensor *x, int32_t dtype, int64_t cols);
 
+// How many square matrices of at most `most` columns lie below each other in a, which has columns.
+int64_t require_squares(const mg_tensor *a, int most);
+
 template <class T> T *pointer(const mg_tensor *x) {
   return static_cast<T *>(x->data);
 }

@@ -136,6 +136,13 @@ void require_vector(const char *name, const mg_tensor *x, int32_t dtype, int64_t
   require_shape(name, x, 1, cols);
 }
 
+int64_t require_squares(const mg_tensor *a, int most) {
+  const long long rows = a->rows, n = a->cols;
+  if (rows % n != 0) fail(MG_EINVAL, "%lld rows are not matrices of %lld", rows, n);
+  if (n > most) fail(MG_EUNSUPPORTED, "matrices of %lld columns are too large, at most %d", n, most);
+  return rows / n;
+}
+
 void check_fault(mg_context *ctx) {
   const uint64_t word = *static_cast<volatile uint64_t *>(ctx->fault);
   if (word == 0) return;

@@ -98,12 +98,10 @@ int32_t mg_svd_batch(mg_context *ctx, const mg_tensor *a, mg_tensor *u, mg_tenso
     require("vt", vt, {MG_F64});
     const int64_t n = a->cols;
     if (n == 0 || a->rows == 0) return;
-    if (a->rows % n != 0) fail(MG_EINVAL, "%lld rows are not matrices of %lld", (long long)a->rows, (long long)n);
+    const int64_t batch = require_squares(a, MOST);
     require_shape("u", u, a->rows, n);
     require_shape("vt", vt, a->rows, n);
-    require_shape("s", s, a->rows / n, n);
-    if (n > MOST) fail(MG_EUNSUPPORTED, "matrices of %lld columns are too large, at most %d", (long long)n, MOST);
-    const int64_t batch = a->rows / n;
+    require_shape("s", s, batch, n);
     const int bytes = (int)(n * n * sizeof(double));
     const bool shared = fits_shared(ctx, bytes);
     if (shared) ask_for_shared(svd_kernel, bytes);

@@ -217,15 +217,11 @@ final class CuSolver implements AutoCloseable {
 
   /// What the last factorisation reported; waits.
   private int info(String op) {
-    try (Arena call = Arena.ofConfined()) {
-      Tensor host = Tensor.allocate(call, DType.I32, 1, 1);
-      backend.copy(info, host);
-      int value = host.toInts()[0];
-      if (value < 0) {
-        throw new BackendException(op + ": cuSOLVER refused argument " + -value);
-      }
-      return value;
+    int value = backend.ints(info)[0];
+    if (value < 0) {
+      throw new BackendException(op + ": cuSOLVER refused argument " + -value);
     }
+    return value;
   }
 
   private static int lead(Tensor t) {

@@ -543,9 +543,16 @@ final class CudaBackend extends NativeBackend {
       call(
           "choleskyBatch",
           () -> (int) kernels.choleskyBatch.invokeExact(context, factor, inverted, flags));
-      Tensor host = Tensor.allocate(call, DType.I32, 1, failed.cols());
-      copy(failed, host);
-      return IntStream.of(host.toInts()).asLongStream().toArray();
+      return IntStream.of(ints(failed)).asLongStream().toArray();
+    }
+  }
+
+  /// The values of an I32 tensor on the device; waits.
+  int[] ints(Tensor t) {
+    try (Arena call = Arena.ofConfined()) {
+      Tensor host = Tensor.allocate(call, DType.I32, t.rows(), t.cols());
+      copy(t, host);
+      return host.toInts();
     }
   }
 
