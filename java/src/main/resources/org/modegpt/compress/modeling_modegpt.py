@@ -34,6 +34,7 @@ import dataclasses
 import inspect
 
 import torch
+import transformers
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.activations import ACT2FN
@@ -44,7 +45,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-# transformers 5 came to call `past_key_values` just `cache`, in outputs and in the arguments of its functions.
+FIVE = int(transformers.__version__.split(".")[0]) >= 5
+# Some versions of 5 call `past_key_values` just `cache`, in outputs and in the arguments of its functions.
 CACHE_FIELD = "cache" if "cache" in {f.name for f in dataclasses.fields(CausalLMOutputWithPast)} else "past_key_values"
 
 MASKS = {"full_attention": create_causal_mask, "sliding_attention": create_sliding_window_causal_mask}
@@ -343,9 +345,7 @@ class ModegptForCausalLM(ModegptPreTrainedModel, GenerationMixin):
     """The language model: logits, loss, generation."""
 
     # A mapping in transformers 5, a list before.
-    _tied_weights_keys = (
-        {"lm_head.weight": "model.embed_tokens.weight"} if CACHE_FIELD == "cache" else ["lm_head.weight"]
-    )
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"} if FIVE else ["lm_head.weight"]
 
     def __init__(self, config):
         super().__init__(config)
