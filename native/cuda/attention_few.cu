@@ -29,6 +29,7 @@ __device__ inline int64_t partial_index(const FewArgs &f, int64_t batch, int64_t
 }
 
 template <class T, int ROWS, int V> __global__ void __launch_bounds__(THREADS) few_kernel(FewArgs f) {
+  after_predecessor();
   extern __shared__ __align__(16) float shared[];
   const Attention &a = f.a;
   const int width = (a.dk + 7) / 8 * 8;
@@ -154,6 +155,7 @@ template <class T, int ROWS, int V> __global__ void __launch_bounds__(THREADS) f
 }
 
 __global__ void __launch_bounds__(128) merge_kernel(FewArgs f) {
+  after_predecessor();
   const int64_t query = blockIdx.x, head = blockIdx.y, batch = blockIdx.z;
   const float *partial = f.partial + partial_index(f, batch, head, query, 0);
   const int step = f.a.dv + 2;
@@ -178,11 +180,9 @@ template <class T, int ROWS, int V> void launch(mg_context *ctx, const FewArgs &
   if (row_blocks * a.kv_heads > 65535)
     fail(MG_EUNSUPPORTED, "%lld queries of heads of %d and %d columns", (long long)a.queries, a.dk, a.dv);
   const dim3 grid((unsigned)f.shares, (unsigned)(row_blocks * a.kv_heads), (unsigned)a.batch);
-  few_kernel<T, ROWS, V><<<grid, THREADS, bytes, ctx->stream>>>(f);
-  launched();
+  launch_early(ctx, few_kernel<T, ROWS, V>, grid, THREADS, bytes, f);
   if (!f.partial) return;
-  merge_kernel<<<dim3((unsigned)a.queries, (unsigned)a.heads, (unsigned)a.batch), 128, 0, ctx->stream>>>(f);
-  launched();
+  launch_early(ctx, merge_kernel, dim3((unsigned)a.queries, (unsigned)a.heads, (unsigned)a.batch), 128, 0, f);
 }
 
 template <class T, int V> void launch_rows(mg_context *ctx, FewArgs f) {
@@ -223,10 +223,12 @@ bool rows_aligned(const void *data, int64_t stride, int cols, int element, int b
 void attend_few(mg_context *ctx, const Attention &a) {
   FewArgs f{a, 1, 0, nullptr, ctx->fault};
   const int element = a.kv_bf16 ? 2 : 4;
-  const bool vector = rows_aligned(a.k, a.k_stride, a.dk, element, 16) && rows_aligned(a.v, a.v_stride, a.dv, element, 16);
+  const auto vector = [&](int bytes) {
+    return rows_aligned(a.k, a.k_stride, a.dk, element, bytes) && rows_aligned(a.v, a.v_stride, a.dv, element, bytes);
+  };
   if (a.kv_bf16) {
-    vector ? launch_rows<bf16, 8>(ctx, f) : launch_rows<bf16, 1>(ctx, f);
+    vector(16) ? launch_rows<bf16, 8>(ctx, f) : vector(8) ? launch_rows<bf16, 4>(ctx, f) : launch_rows<bf16, 1>(ctx, f);
   } else {
-    vector ? launch_rows<float, 4>(ctx, f) : launch_rows<float, 1>(ctx, f);
+    vector(16) ? launch_rows<float, 4>(ctx, f) : launch_rows<float, 1>(ctx, f);
   }
 }

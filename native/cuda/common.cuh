@@ -27,6 +27,7 @@ struct mg_context {
   int multiprocessors = 0;
   int shared_limit = 0; // bytes of shared memory a block may ask for
   bool pooled = false;  // stream-ordered allocation is there
+  bool overlaps = false; // kernels may begin while their predecessor ends
   int precision = MG_PRECISE;
   void *scratch = nullptr;
   int64_t scratch_bytes = 0;
@@ -58,6 +59,30 @@ inline void check(cudaError_t error, const char *what) {
 
 inline void launched() {
   check(cudaGetLastError(), "kernel launch");
+}
+
+// What follows waits until the kernel before this one in the stream has ended and can be seen.
+__device__ inline void after_predecessor() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// Launches a kernel that is short against its launch: where the device can, its blocks are set up while the kernel before it ends
+// (programmatic dependent launch). All its threads call after_predecessor() before they do anything else.
+template <class... Parameters>
+void launch_early(mg_context *ctx, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared, Parameters... arguments) {
+  cudaLaunchAttribute overlap = {};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared;
+  config.stream = ctx->stream;
+  config.attrs = &overlap;
+  config.numAttrs = ctx->overlaps ? 1 : 0;
+  check(cudaLaunchKernelEx(&config, kernel, arguments...), "kernel launch");
 }
 
 // Runs the body of one ABI function: selects the device and turns a Failure into a status and a text. No exception leaves it.
@@ -244,6 +269,7 @@ __device__ inline void raise_fault(uint64_t *fault, Fault what, int32_t id) {
 
 // Calls f.template at<V>(row, col) for pieces of V elements, and at<1> for what is left of a row.
 template <int V, class F> __global__ void __launch_bounds__(256) map_kernel(F f, int64_t rows, int64_t cols) {
+  after_predecessor();
   const int64_t col = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * V;
   for (int64_t row = (int64_t)blockIdx.y * blockDim.y + threadIdx.y; row < rows; row += (int64_t)gridDim.y * blockDim.y) {
     if (col + V <= cols) {
@@ -267,9 +293,8 @@ template <int V, class F> void map(mg_context *ctx, F f, int64_t rows, int64_t c
   const int64_t row_blocks = ceil_div(rows, block.y);
   const dim3 grid((unsigned)ceil_div(pieces, width), (unsigned)(row_blocks < 65535 ? row_blocks : 65535));
   if (vector) {
-    map_kernel<V, F><<<grid, block, 0, ctx->stream>>>(f, rows, cols);
+    launch_early(ctx, map_kernel<V, F>, grid, block, 0, f, rows, cols);
   } else {
-    map_kernel<1, F><<<grid, block, 0, ctx->stream>>>(f, rows, cols);
+    launch_early(ctx, map_kernel<1, F>, grid, block, 0, f, rows, cols);
   }
-  launched();
 }

@@ -32,6 +32,7 @@ void open_device(mg_context *ctx, int32_t device) {
     fail(MG_EUNSUPPORTED, "%s has compute capability %d.%d; 8.0 or later is needed", properties.name, properties.major,
          properties.minor);
   }
+  ctx->overlaps = properties.major >= 9;
   ctx->multiprocessors = properties.multiProcessorCount;
   ctx->shared_limit = (int)properties.sharedMemPerBlockOptin;
   snprintf(ctx->description, sizeof ctx->description, "%s, sm_%d%d, %.1f GiB", properties.name, properties.major,

@@ -10,6 +10,7 @@ constexpr int64_t FEW_ROWS = 8; // more would be bound by arithmetic
 // A warp computes OUTS neighbouring outputs for ROWS rows of x; a lane takes 8 inputs at a time.
 template <class Format, bool ALIGNED, int ROWS, int OUTS>
 __global__ void __launch_bounds__(WARPS * 32) linear_kernel(LinearArgs a) {
+  after_predecessor();
   const int lane = threadIdx.x % 32;
   const int64_t first = ((int64_t)blockIdx.x * WARPS + threadIdx.x / 32) * OUTS;
   if (first >= a.out) return;
@@ -49,11 +50,10 @@ template <class Format, int ROWS> void launch(mg_context *ctx, const LinearArgs 
   constexpr int OUTS = ROWS <= 2 ? 1 : ROWS == 8 && Format::quantised ? 4 : 2; // they share what is read of x
   const unsigned grid = (unsigned)ceil_div(a.out, WARPS * OUTS);
   if (vector) {
-    linear_kernel<Format, true, ROWS, OUTS><<<grid, WARPS * 32, 0, ctx->stream>>>(a);
+    launch_early(ctx, linear_kernel<Format, true, ROWS, OUTS>, grid, WARPS * 32, 0, a);
   } else {
-    linear_kernel<Format, false, ROWS, OUTS><<<grid, WARPS * 32, 0, ctx->stream>>>(a);
+    launch_early(ctx, linear_kernel<Format, false, ROWS, OUTS>, grid, WARPS * 32, 0, a);
   }
-  launched();
 }
 
 } // namespace

@@ -55,6 +55,7 @@ template <class Format, int W_PARTS> struct Weights {
 // Warps 0 to 3 take the first half of each step for 32 rows of w each, warps 4 to 7 the second half.
 template <class Format, class X, int X_PARTS, int W_PARTS>
 __global__ void __launch_bounds__(THREADS) tensor_kernel(TensorArgs t) {
+  after_predecessor();
   constexpr int X_BYTES = 2 * X_PARTS * ROWS * PITCH * (int)sizeof(bf16), SUM_BYTES = 4 * 32 * 2 * TILES * 4 * (int)sizeof(float);
   __shared__ __align__(16) uint8_t shared[X_BYTES > SUM_BYTES ? X_BYTES : SUM_BYTES];
   const auto parts = reinterpret_cast<bf16(*)[X_PARTS][ROWS][PITCH]>(shared); // two buffers
@@ -147,6 +148,7 @@ __global__ void __launch_bounds__(THREADS) tensor_kernel(TensorArgs t) {
 
 // In a fixed order, so that results do not change from run to run.
 __global__ void __launch_bounds__(256) sum_kernel(TensorArgs t, int shares) {
+  after_predecessor();
   const int64_t out = (int64_t)blockIdx.x * 256 + threadIdx.x, row = blockIdx.y;
   if (out >= t.a.out) return;
   float sum = t.a.bias ? t.a.bias[out] : 0;
@@ -165,11 +167,9 @@ template <class Format, class X, int X_PARTS, int W_PARTS> void launch(mg_contex
   shares = ceil_div(a.in, t.share);
   t.partial = nullptr;
   if (shares > 1) t.partial = static_cast<float *>(scratch(ctx, shares * ROWS * a.out * (int64_t)sizeof(float)));
-  tensor_kernel<Format, X, X_PARTS, W_PARTS><<<dim3((unsigned)bands, (unsigned)shares), THREADS, 0, ctx->stream>>>(t);
-  launched();
+  launch_early(ctx, tensor_kernel<Format, X, X_PARTS, W_PARTS>, dim3((unsigned)bands, (unsigned)shares), THREADS, 0, t);
   if (!t.partial) return;
-  sum_kernel<<<dim3((unsigned)ceil_div(a.out, 256), (unsigned)a.rows), 256, 0, ctx->stream>>>(t, (int)shares);
-  launched();
+  launch_early(ctx, sum_kernel, dim3((unsigned)ceil_div(a.out, 256), (unsigned)a.rows), 256, 0, t, (int)shares);
 }
 
 } // namespace

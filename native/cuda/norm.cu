@@ -20,6 +20,7 @@ __device__ inline float2 centre_and_scale(bool centred, float sum, float squares
 
 // PIECES 4-element pieces per thread; every row starts on 16 bytes.
 template <class Out, bool CENTRED, int PIECES> __global__ void __launch_bounds__(THREADS) norm_kernel(NormArgs a) {
+  after_predecessor();
   const float *x = a.x + blockIdx.x * a.x_stride;
   Out *y = static_cast<Out *>(a.y) + blockIdx.x * a.y_stride;
   float v[PIECES][4];
@@ -66,6 +67,7 @@ template <class Out, bool CENTRED, int PIECES> __global__ void __launch_bounds__
 
 // Any width and alignment; reads the row again instead of keeping it.
 template <class Out, bool CENTRED> __global__ void __launch_bounds__(THREADS) norm_any_kernel(NormArgs a) {
+  after_predecessor();
   const float *x = a.x + blockIdx.x * a.x_stride;
   Out *y = static_cast<Out *>(a.y) + blockIdx.x * a.y_stride;
   float sum = 0;
@@ -87,17 +89,16 @@ template <class Out, bool CENTRED> __global__ void __launch_bounds__(THREADS) no
 template <class Out, bool CENTRED> void launch(mg_context *ctx, const NormArgs &a, unsigned rows, bool vector) {
   const int64_t pieces = vector ? ceil_div(a.cols, 4 * THREADS) : 9;
   if (pieces <= 1) {
-    norm_kernel<Out, CENTRED, 1><<<rows, THREADS, 0, ctx->stream>>>(a);
+    launch_early(ctx, norm_kernel<Out, CENTRED, 1>, rows, THREADS, 0, a);
   } else if (pieces <= 2) {
-    norm_kernel<Out, CENTRED, 2><<<rows, THREADS, 0, ctx->stream>>>(a);
+    launch_early(ctx, norm_kernel<Out, CENTRED, 2>, rows, THREADS, 0, a);
   } else if (pieces <= 4) {
-    norm_kernel<Out, CENTRED, 4><<<rows, THREADS, 0, ctx->stream>>>(a);
+    launch_early(ctx, norm_kernel<Out, CENTRED, 4>, rows, THREADS, 0, a);
   } else if (pieces <= 8) {
-    norm_kernel<Out, CENTRED, 8><<<rows, THREADS, 0, ctx->stream>>>(a);
+    launch_early(ctx, norm_kernel<Out, CENTRED, 8>, rows, THREADS, 0, a);
   } else {
-    norm_any_kernel<Out, CENTRED><<<rows, THREADS, 0, ctx->stream>>>(a);
+    launch_early(ctx, norm_any_kernel<Out, CENTRED>, rows, THREADS, 0, a);
   }
-  launched();
 }
 
 template <bool CENTRED>

@@ -21,6 +21,7 @@ __device__ inline void turn(double position, float freq, float &cosine, float &s
 }
 
 template <int V> __global__ void __launch_bounds__(256) rope_kernel(RopeArgs a) {
+  after_predecessor();
   const int pieces = a.pairs / V;
   const int rows_of_freqs = a.heads / a.per_row;
   const int64_t index = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
@@ -80,10 +81,9 @@ int32_t mg_rope(mg_context *ctx, mg_tensor *x, const mg_tensor *positions, const
     const int64_t wanted = ceil_div((int64_t)ctx->multiprocessors * 2048, work);
     const dim3 grid((unsigned)ceil_div(work, 256), (unsigned)(wanted < args.per_row ? wanted : args.per_row));
     if (vector) {
-      rope_kernel<4><<<grid, 256, 0, ctx->stream>>>(args);
+      launch_early(ctx, rope_kernel<4>, grid, 256, 0, args);
     } else {
-      rope_kernel<1><<<grid, 256, 0, ctx->stream>>>(args);
+      launch_early(ctx, rope_kernel<1>, grid, 256, 0, args);
     }
-    launched();
   });
 }

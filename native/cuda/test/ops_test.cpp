@@ -822,6 +822,7 @@ void test_attention() {
                                    {3, 1, 3000, 3001, 4, 1, 128, 96, 0, 0, 2},
                                    {4, 1, 900, 900, 6, 2, 90, 86, 100, 30, 3},
                                    {2, 3, 90, 95, 4, 2, 20, 13, 0, 0, 1},
+                                   {2, 1, 90, 95, 4, 2, 20, 12, 0, 0, 1},
                                    {2, 40, 150, 151, 2, 1, 32, 32, 60, 0, 1}};
   for (const AttentionCase &c : spanned) check_attention(c, true);
   OK(mg_set_precision(ctx, MG_PRECISE));

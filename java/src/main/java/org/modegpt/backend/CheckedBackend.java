@@ -244,8 +244,8 @@ final class CheckedBackend implements Backend {
       Tensor q, Tensor k, Tensor v, AttentionShape shape, @Nullable Tensor spans, Tensor out) {
     try (Check c = enter("attention")) {
       c.input("q", q, F32);
-      c.input("k", k, F32);
-      c.input("v", v, F32);
+      c.input("k", k, F32, inner.operandType());
+      c.input("v", v, k.dtype());
       c.input("out", out, F32, inner.operandType());
       c.that(shape != null, "shape is null");
       checkAttention(c, q, k, v, shape, spans, out);

@@ -61,8 +61,9 @@ public final class BlockForward implements AutoCloseable {
     boolean together = pass.singles() == 0 && pass.others().size() == 1;
     long end = together ? pass.others().getFirst().cacheRow() + pass.others().getFirst().end() : 0;
     // The rows of a single sequence are computed where they belong.
-    Tensor k = together ? keys.rows(end - x.rows(), end) : newKeys(w, x.rows());
-    Tensor v = together ? values.rows(end - x.rows(), end) : newValues(w, x.rows());
+    boolean inPlace = together && keys.dtype() == DType.F32;
+    Tensor k = inPlace ? keys.rows(end - x.rows(), end) : newKeys(w, x.rows());
+    Tensor v = inPlace ? values.rows(end - x.rows(), end) : newValues(w, x.rows());
     block(
         w,
         x,
@@ -70,9 +71,12 @@ public final class BlockForward implements AutoCloseable {
         k,
         v,
         (q, out) -> {
-          if (!together) {
-            backend.scatterRows(k, pass.places(), keys);
-            backend.scatterRows(v, pass.places(), values);
+          if (together && !inPlace) {
+            backend.cast(k, keys.rows(end - x.rows(), end));
+            backend.cast(v, values.rows(end - x.rows(), end));
+          } else if (!together) {
+            keep(k, pass.places(), keys);
+            keep(v, pass.places(), values);
           }
           int singles = pass.singles();
           if (singles > 0) {
@@ -95,6 +99,16 @@ public final class BlockForward implements AutoCloseable {
           }
         },
         BlockTap.NONE);
+  }
+
+  /// Puts rows of F32 to their places in a cache.
+  private void keep(Tensor rows, Tensor places, Tensor cache) {
+    Tensor kept = rows;
+    if (cache.dtype() != rows.dtype()) {
+      kept = scratch.get(Buffer.CACHED, cache.dtype(), rows.rows(), rows.cols());
+      backend.cast(rows, kept);
+    }
+    backend.scatterRows(kept, places, cache);
   }
 
   /// Tokens of several sequences that lie one after another in `x`, in place. Row `p` of `keys` and

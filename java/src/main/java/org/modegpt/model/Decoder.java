@@ -64,7 +64,7 @@ public final class Decoder implements AutoCloseable {
 
   /// How many sequences of at most `capacity` tokens are fast at once and fit into memory.
   public static int sequencesAtOnce(Backend backend, Transformer model, int capacity) {
-    long each = Math.max(1, capacity * KvCache.bytesPerToken(model.config()));
+    long each = Math.max(1, capacity * KvCache.bytesPerToken(backend, model.config()));
     if (backend.unifiedMemory()) {
       return Math.clamp(HOST_CACHE_BYTES / each, 1, HOST_SEQUENCES);
     }

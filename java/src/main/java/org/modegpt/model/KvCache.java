@@ -7,8 +7,8 @@ import org.modegpt.backend.Backend;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
-/// Keys and values of the tokens seen so far of one or several sequences, per layer; F32. Lives as
-/// long as the arena it was made in.
+/// Keys and values of the tokens seen so far of one or several sequences, per layer, in the type
+/// that the back-end multiplies. Lives as long as the arena it was made in.
 public final class KvCache {
   private final Backend backend;
   private final List<Tensor> keys = new ArrayList<>();
@@ -22,16 +22,18 @@ public final class KvCache {
     this.capacity = capacity;
     this.lengths = new int[sequences];
     long rows = Math.multiplyExact(sequences, capacity);
+    DType dtype = backend.operandType();
     for (LayerShape shape : config.shapes()) {
-      keys.add(backend.allocate(arena, DType.F32, rows, (long) config.kvHeads() * shape.qkDim()));
-      values.add(backend.allocate(arena, DType.F32, rows, (long) config.kvHeads() * shape.voDim()));
+      keys.add(backend.allocate(arena, dtype, rows, (long) config.kvHeads() * shape.qkDim()));
+      values.add(backend.allocate(arena, dtype, rows, (long) config.kvHeads() * shape.voDim()));
     }
   }
 
   /// Bytes of the cache for each token.
-  public static long bytesPerToken(ModelConfig config) {
+  static long bytesPerToken(Backend backend, ModelConfig config) {
     return config.shapes().stream()
-        .mapToLong(shape -> 4L * config.kvHeads() * (shape.qkDim() + shape.voDim()))
+        .mapToLong(shape -> (long) config.kvHeads() * (shape.qkDim() + shape.voDim()))
+        .map(backend.operandType()::bytes)
         .sum();
   }
 

@@ -20,6 +20,8 @@ final class Scratch implements AutoCloseable {
     Q,
     K,
     V,
+    /// Keys or values in the type of the cache.
+    CACHED,
     /// Keys of many sequences, put one after another.
     GATHERED_K,
     GATHERED_V,
