@@ -7,19 +7,19 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.Stream;
 import org.modegpt.UserException;
 import org.modegpt.tensor.Tensor;
 
 /// Times every operation of a back-end by its shapes: where a run's time goes, and how near the
-/// products come to what the hardware can do. Each operation is waited for, so what a device would
-/// do beside it is lost and the whole takes a little longer. The table is written when the back-end
-/// is closed.
+/// products come to what the hardware can do. Each operation is waited for, so what its stream
+/// would do beside it is lost and the whole takes a little longer; the operations of all streams
+/// are added up. The table is written when the back-end is closed.
 final class OpProfile {
   /// Operations that are no work of the device.
   private static final Set<String> FREE =
@@ -30,7 +30,6 @@ final class OpProfile {
           "products",
           "operandType",
           "passRows",
-          "sideStream",
           "freeMemory",
           "sync");
 
@@ -40,15 +39,16 @@ final class OpProfile {
     double operations;
   }
 
-  private final Map<String, Entry> entries = new ConcurrentHashMap<>();
+  private final Map<String, Entry> entries = new HashMap<>();
   private final long start = System.nanoTime();
 
   /// `backend`, timed until it is closed; then `file` holds a table with tabs between its columns.
   static Backend into(Path file, Backend backend) {
-    return new OpProfile().wrap(backend, file);
+    OpProfile profile = new OpProfile();
+    return profile.wrap(backend, () -> profile.write(file));
   }
 
-  private Backend wrap(Backend backend, Path file) {
+  private Backend wrap(Backend backend, Runnable atEnd) {
     return (Backend)
         Proxy.newProxyInstance(
             Backend.class.getClassLoader(),
@@ -57,11 +57,15 @@ final class OpProfile {
               String op = method.getName();
               if (op.equals("close")) {
                 try (backend) {
-                  write(file);
+                  atEnd.run();
                 }
                 return null;
               }
               try {
+                if (op.equals("sideStream")) {
+                  Backend side = backend.sideStream();
+                  return side == null ? null : wrap(side, () -> {});
+                }
                 if (FREE.contains(op) || method.getDeclaringClass() == Object.class) {
                   return method.invoke(backend, arguments);
                 }
@@ -76,7 +80,7 @@ final class OpProfile {
             });
   }
 
-  private void add(String op, Object[] arguments, long nanos) {
+  private synchronized void add(String op, Object[] arguments, long nanos) {
     List<Tensor> tensors =
         Stream.of(arguments).filter(Tensor.class::isInstance).map(Tensor.class::cast).toList();
     StringBuilder key = new StringBuilder(op);

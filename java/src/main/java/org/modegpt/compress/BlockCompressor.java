@@ -6,9 +6,11 @@ import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Future;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
+import org.modegpt.Futures;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
 import org.modegpt.calibrate.LayerStatistics;
@@ -22,8 +24,9 @@ import org.modegpt.tensor.Tensor;
 /// Shrinks decoder blocks, one after the other. A module whose rank is full is left alone, bit for
 /// bit.
 ///
-/// Holds scratch memory of about `f² + 2 f r` doubles for MLP width f until closed. One serial
-/// stream, like the back-end: for several ratios at once use one compressor and back-end per
+/// Holds scratch memory of about `f² + 2 f r` doubles for MLP width f until closed. Where the
+/// back-end has other streams, attention is shrunk beside the MLP. One serial stream for the
+/// caller, like the back-end: for several ratios at once use one compressor and back-end per
 /// thread; weights and statistics may be shared.
 public final class BlockCompressor implements AutoCloseable {
   /// Ridge of the logit covariance, relative to the mean of its diagonal.
@@ -33,6 +36,7 @@ public final class BlockCompressor implements AutoCloseable {
   private final IntFunction<LayerShape> dense;
   private final QkNorm qkNorm;
   private final Workspace workspace;
+  private final @Nullable Lane lane;
   private final Recipe recipe;
   private final Map<Integer, NystromMlp.Memo> memos;
   private final Map<Integer, List<Decomposition>> decompositions = new HashMap<>();
@@ -77,6 +81,7 @@ public final class BlockCompressor implements AutoCloseable {
     this.dense = dense;
     this.qkNorm = qkNorm;
     this.workspace = new Workspace(backend);
+    this.lane = Lane.beside(backend);
     this.recipe = recipe;
   }
 
@@ -85,6 +90,9 @@ public final class BlockCompressor implements AutoCloseable {
   /// in `2 h²` doubles for each of its key/value heads of size h.
   BlockCompressor forManyRanks() {
     workspace.keepLasting();
+    if (lane != null) {
+      lane.keepLasting();
+    }
     return this;
   }
 
@@ -103,11 +111,47 @@ public final class BlockCompressor implements AutoCloseable {
       LayerRanks ranks) {
     requireShapes(layer, weights, statistics);
     requireFinite(layer, statistics);
+    Map<Module, ModuleResult> shrunk = new EnumMap<>(Module.class);
+    Lane beside = lane;
+    if (beside == null) {
+      for (Module module : Module.values()) {
+        shrunk.put(module, shrink(workspace, arena, layer, weights, statistics, module, ranks));
+      }
+    } else {
+      decompositions(layer); // both threads look there
+      workspace.backend.sync();
+      Future<Map<Module, ModuleResult>> attention =
+          beside.begin(side -> {
+            Map<Module, ModuleResult> results = new EnumMap<>(Module.class);
+            for (Module module : List.of(Module.QUERY_KEY, Module.VALUE_OUTPUT)) {
+              results.put(module, shrink(side, arena, layer, weights, statistics, module, ranks));
+            }
+            return results;
+          });
+      try {
+        shrunk.put(
+            Module.MLP, shrink(workspace, arena, layer, weights, statistics, Module.MLP, ranks));
+      } finally {
+        Futures.end(attention);
+      }
+      shrunk.putAll(Futures.await(attention, "decomposing attention"));
+    }
     CompressedBlock block = untouched(layer, weights);
     for (Module module : Module.values()) {
-      block = replace(arena, layer, weights, statistics, block, module, ranks.of(module));
+      block = with(layer, block, module, ranks.of(module), shrunk.get(module));
     }
     return block;
+  }
+
+  private ModuleResult shrink(
+      Workspace by,
+      Arena arena,
+      int layer,
+      Map<Role, Tensor> weights,
+      LayerStatistics statistics,
+      Module module,
+      LayerRanks ranks) {
+    return shrink(by, arena, layer, weights, statistics, module, ranks.of(module));
   }
 
   private CompressedBlock untouched(int layer, Map<Role, Tensor> weights) {
@@ -133,13 +177,33 @@ public final class BlockCompressor implements AutoCloseable {
       CompressedBlock block,
       Module module,
       int rank) {
+    return with(
+        layer,
+        block,
+        module,
+        rank,
+        shrink(workspace, arena, layer, weights, statistics, module, rank));
+  }
+
+  private ModuleResult shrink(
+      Workspace by,
+      Arena arena,
+      int layer,
+      Map<Role, Tensor> weights,
+      LayerStatistics statistics,
+      Module module,
+      int rank) {
     requireRank(layer, module, rank);
     ModuleResult shrunk =
         rank == sizes.fullRank(module)
             ? keep(layer, weights, module)
-            : decomposition(layer, module)
-                .apply(workspace, arena, sizes, weights, statistics, rank);
-    workspace.backend.sync();
+            : decomposition(layer, module).apply(by, arena, sizes, weights, statistics, rank);
+    by.backend.sync();
+    return shrunk;
+  }
+
+  private CompressedBlock with(
+      int layer, CompressedBlock block, Module module, int rank, ModuleResult shrunk) {
     Map<Role, Tensor> result = new EnumMap<>(block.weights());
     result.keySet().removeAll(module.roles());
     result.putAll(shrunk.weights());
@@ -172,21 +236,23 @@ public final class BlockCompressor implements AutoCloseable {
   }
 
   private Decomposition decomposition(int layer, Module module) {
-    return decompositions
-        .computeIfAbsent(
-            layer,
-            _ ->
-                List.of(
-                    queryKey(dense.apply(layer)),
-                    new ValueOutputSvd(recipe.valueOutput()),
-                    new NystromMlp(
-                        recipe.ridge(),
-                        recipe.mlp(),
-                        memos.computeIfAbsent(layer, _ -> new NystromMlp.Memo()))))
-        .stream()
+    return decompositions(layer).stream()
         .filter(d -> d.module() == module)
         .findFirst()
         .orElseThrow();
+  }
+
+  private List<Decomposition> decompositions(int layer) {
+    return decompositions.computeIfAbsent(
+        layer,
+        _ ->
+            List.of(
+                queryKey(dense.apply(layer)),
+                new ValueOutputSvd(recipe.valueOutput()),
+                new NystromMlp(
+                    recipe.ridge(),
+                    recipe.mlp(),
+                    memos.computeIfAbsent(layer, _ -> new NystromMlp.Memo()))));
   }
 
   /// What the queries and keys of a layer allow: only dropping pairs where all columns turn, any
@@ -284,6 +350,9 @@ public final class BlockCompressor implements AutoCloseable {
 
   @Override
   public void close() {
+    if (lane != null) {
+      lane.close();
+    }
     workspace.close();
   }
 }
