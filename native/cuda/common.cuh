@@ -25,8 +25,8 @@ struct mg_context {
   cudaStream_t stream = nullptr;
   cudaEvent_t event = nullptr;
   int multiprocessors = 0;
-  int shared_limit = 0; // bytes of shared memory a block may ask for
-  bool pooled = false;  // stream-ordered allocation is there
+  int shared_limit = 0;  // bytes of shared memory a block may ask for
+  bool pooled = false;   // stream-ordered allocation is there
   bool overlaps = false; // kernels may begin while their predecessor ends
   int precision = MG_PRECISE;
   void *scratch = nullptr;
@@ -53,6 +53,7 @@ struct Failure {
 
 inline void check(cudaError_t error, const char *what) {
   if (error == cudaSuccess) return;
+  cudaGetLastError(); // or the next launch would be told of it
   fail(error == cudaErrorMemoryAllocation ? MG_ENOMEM : MG_EDEVICE, "%s: %s (%s)", what, cudaGetErrorString(error),
        cudaGetErrorName(error));
 }
