@@ -93,7 +93,7 @@ public final class Modegpt implements AutoCloseable {
       new Calibrator(model, backend)
           .run(
               new CalibrationData(
-                  blocks.all(), dataset.sha256(), dataset.name(), seed, settings.resampled(), true),
+                  blocks.all(), dataset.sha256(), dataset.name(), seed, settings.ownText(), true),
               output,
               progress);
     }

@@ -10,14 +10,14 @@ import java.util.Map;
 /// @param textHash SHA-256 of the text they come from
 /// @param source the text's name for people: file names, or a built-in text
 /// @param seed of the choice of sequences
-/// @param resampled share of the sequences that the model draws anew, see {@link Resampling}
+/// @param ownText share of the sequences that the model writes itself, see {@link OwnText}
 /// @param gradients whether to gather {@link LossGradients}, which only some recipes need
 public record CalibrationData(
     List<int[]> sequences,
     String textHash,
     String source,
     long seed,
-    double resampled,
+    double ownText,
     boolean gradients) {
 
   /// The text as it is, with gradients: statistics for every recipe.
@@ -26,7 +26,7 @@ public record CalibrationData(
   }
 
   CalibrationData withSequences(List<int[]> value) {
-    return new CalibrationData(value, textHash, source, seed, resampled, gradients);
+    return new CalibrationData(value, textHash, source, seed, ownText, gradients);
   }
 
   public int count() {
@@ -45,7 +45,7 @@ public record CalibrationData(
     identity.put("sequences", Integer.toString(count()));
     identity.put("sequence_length", Integer.toString(tokens()));
     identity.put("seed", Long.toString(seed));
-    identity.put("resampled", Double.toString(resampled));
+    identity.put("own_text", Double.toString(ownText));
     identity.put(Statistics.GRADIENTS, Boolean.toString(gradients));
     return identity;
   }

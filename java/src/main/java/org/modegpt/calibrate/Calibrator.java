@@ -165,20 +165,13 @@ public final class Calibrator {
     return data.gradients() ? new LossGradients(model, backend, data) : null;
   }
 
-  /// The data with a share of it resampled, and the gradients taken where they are wanted.
+  /// The data with a share of it written by the model, and the gradients taken where they are
+  /// wanted.
   private CalibrationData prepared(
       CalibrationData asked, @Nullable LossGradients gradients, Progress progress) {
-    Resampling.Walk walk = gradients == null ? Resampling.Walk.LOADING : gradients::block;
     CalibrationData data =
         asked.withSequences(
-            Resampling.of(
-                model,
-                backend,
-                asked.sequences(),
-                asked.resampled(),
-                asked.seed(),
-                walk,
-                progress));
+            OwnText.of(model, backend, asked.sequences(), asked.ownText(), asked.seed(), progress));
     if (gradients != null) {
       gradients.forth(data.sequences(), progress);
       gradients.back(asked.seed(), progress);

@@ -25,9 +25,8 @@ import org.modegpt.tensor.Tensor;
 /// information of the residual stream there: to second order, changing a block's output by Δ moves
 /// the predictions by `KL ≈ E[Δᵀ M Δ] / 2`.
 ///
-/// Streams are gathered by {@link #block} while sequences pass the blocks, and turned into
-/// gradients by {@link #back}. Those of all layers are held on the device until this is closed;
-/// memory of `layers * tokens * d` floats.
+/// Streams are gathered by {@link #forth} and turned into gradients by {@link #back}. Those of all
+/// layers are held on the device until this is closed; memory of `layers * tokens * d` floats.
 final class LossGradients implements AutoCloseable {
   /// Sequences, and tokens of each from its start.
   private static final int SEQUENCES = 8;
@@ -69,43 +68,23 @@ final class LossGradients implements AutoCloseable {
     return config.design().norms().contains(Role.MLP_OUTPUT_NORM);
   }
 
-  /// Sends a pass through a block, and keeps the beginnings of its first sequences if it has
-  /// enough.
-  void block(StreamingPass pass, int layer) {
-    if (layer == 0) {
-      look(pass);
-    }
-    pass.block(layer, StreamingPass.LayerTap.NONE);
-    look(pass);
-  }
-
-  private void look(StreamingPass pass) {
-    if (pass.sequences() < sequences) {
-      return;
-    }
-    Tensor kept =
-        backend.allocate(arena, DType.F32, (long) sequences * tokens, config.hiddenSize());
-    for (int s = 0; s < sequences; s++) {
-      long from = (long) s * tokens;
-      backend.copy(pass.sequence(s, s + 1).rows(0, tokens), kept.rows(from, from + tokens));
-    }
-    streams.add(kept);
-  }
-
-  /// Sends the beginnings of the first sequences through all blocks, unless others went already.
+  /// Sends the beginnings of the first sequences through all blocks.
   void forth(List<int[]> calibration, Progress progress) {
-    if (!streams.isEmpty()) {
-      return;
-    }
     List<int[]> texts =
         calibration.stream().limit(sequences).map(ids -> Arrays.copyOf(ids, tokens)).toList();
     try (StreamingPass pass = new StreamingPass(backend, model, sequences, tokens)) {
       pass.embed(texts);
+      keep(pass.stream());
       for (int layer = 0; layer < config.layers(); layer++) {
-        block(pass, layer);
+        pass.block(layer, StreamingPass.LayerTap.NONE);
+        keep(pass.stream());
         progress.update("gradients", layer + 1, 2L * config.layers(), "layer");
       }
     }
+  }
+
+  private void keep(Tensor stream) {
+    streams.add(copy(stream, arena));
   }
 
   /// Draws a token after each row of the last stream, and follows its loss back through the blocks.
@@ -137,7 +116,7 @@ final class LossGradients implements AutoCloseable {
   private void atHead(Tensor stream, long seed) {
     try (Arena call = Arena.ofShared();
         LanguageHead head = new LanguageHead(backend, model, Residence.F32)) {
-      Tensor uniforms = Resampling.uniforms(backend, call, stream.rows(), seed);
+      Tensor uniforms = OwnText.uniforms(backend, call, stream.rows(), seed);
       Tensor ids = backend.allocate(call, DType.I32, 1, stream.rows());
       Tensor gradient = backend.allocate(call, DType.F32, stream.rows(), stream.cols());
       head.sampledGradient(stream, uniforms, ids, gradient);

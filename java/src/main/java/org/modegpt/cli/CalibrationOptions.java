@@ -39,11 +39,11 @@ final class CalibrationOptions {
   private @Nullable Integer length;
 
   @Option(
-      names = "--resampled",
+      names = "--own-text",
       paramLabel = "SHARE",
       description =
-          "Share of the sequences whose tokens the model draws anew, which makes the result depend less on the kind of text (default: the recipe's; 0.33 for statistics).")
-  private @Nullable Double resampled;
+          "Share of the sequences that the model writes itself, which makes the result depend less on the kind of text (default: the recipe's; 0.33 for statistics).")
+  private @Nullable Double ownText;
 
   @Option(
       names = "--seed",
@@ -60,7 +60,7 @@ final class CalibrationOptions {
     return new Recipe.Calibration(
         samples == null ? base.sequences() : samples,
         length == null ? base.length() : length,
-        resampled == null ? base.resampled() : resampled);
+        ownText == null ? base.ownText() : ownText);
   }
 
   /// These options among a run's parameters.
@@ -73,8 +73,8 @@ final class CalibrationOptions {
     if (length != null) {
       parameters.put("calibration_length", length);
     }
-    if (resampled != null) {
-      parameters.put("calibration_resampled", resampled);
+    if (ownText != null) {
+      parameters.put("calibration_own_text", ownText);
     }
     return parameters;
   }
@@ -165,7 +165,7 @@ final class CalibrationOptions {
         mix.sha256(),
         mix.name(),
         seed,
-        wanted.resampled(),
+        wanted.ownText(),
         recipe.needsGradients());
   }
 }

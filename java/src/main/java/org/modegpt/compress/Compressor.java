@@ -13,7 +13,7 @@ import org.modegpt.Progress;
 import org.modegpt.UserException;
 import org.modegpt.backend.Backend;
 import org.modegpt.calibrate.LayerStatistics;
-import org.modegpt.calibrate.Resampling;
+import org.modegpt.calibrate.OwnText;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.io.CheckpointWriter;
 import org.modegpt.io.ModelWriter;
@@ -126,9 +126,9 @@ public final class Compressor {
   }
 
   /// What is refitted on is of the same kind as what the statistics were gathered on.
-  private List<int[]> resampled(List<int[]> text, Recipe recipe, Progress progress) {
-    double share = recipe.calibration().resampled();
-    return Resampling.of(model, backend, text, share, recipe.seed(), progress);
+  private List<int[]> mixed(List<int[]> text, Recipe recipe, Progress progress) {
+    double share = recipe.calibration().ownText();
+    return OwnText.of(model, backend, text, share, recipe.seed(), progress);
   }
 
   /// The ranks of a uniform allocation, which needs no statistics.
@@ -200,10 +200,7 @@ public final class Compressor {
           PrefixRefit refit =
               refits
                   ? new PrefixRefit(
-                      model,
-                      backend,
-                      recipe.refit(),
-                      resampled(text.calibration(), recipe, progress))
+                      model, backend, recipe.refit(), mixed(text.calibration(), recipe, progress))
                   : null) {
         for (int layer = 0; layer < config.layers(); layer++) {
           Progress.checkCancelled();

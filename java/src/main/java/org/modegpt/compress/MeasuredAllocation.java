@@ -14,14 +14,13 @@ import org.jspecify.annotations.Nullable;
 import org.modegpt.Progress;
 import org.modegpt.backend.Backend;
 import org.modegpt.calibrate.LayerStatistics;
-import org.modegpt.calibrate.Resampling;
+import org.modegpt.calibrate.OwnText;
 import org.modegpt.calibrate.Statistics;
 import org.modegpt.evaluate.DivergenceProbe;
 import org.modegpt.evaluate.DivergenceProbe.Variant;
 import org.modegpt.model.Ahead;
 import org.modegpt.model.BlockWeights;
 import org.modegpt.model.DenseBlocks;
-import org.modegpt.model.StreamingPass;
 import org.modegpt.model.Transformer;
 import org.modegpt.tensor.Tensor;
 
@@ -82,7 +81,7 @@ final class MeasuredAllocation implements AutoCloseable {
     this.sizes = BlockSizes.of(model.config()).under(recipe);
     this.blocks = new BlockCompressor(backend, model.config(), recipe, memos).forManyRanks();
     this.dense = new DenseBlocks(backend, model);
-    this.probe = new DivergenceProbe(model, backend, resampled(sequences), dense::get);
+    this.probe = new DivergenceProbe(model, backend, mixed(sequences), dense::get);
     this.key =
         new CurveFile.Key(
             statistics.metadata(),
@@ -95,19 +94,9 @@ final class MeasuredAllocation implements AutoCloseable {
   }
 
   /// What is measured on is of the same kind as what the statistics were gathered on.
-  private List<int[]> resampled(List<int[]> sequences) {
-    return Resampling.of(
-        model,
-        backend,
-        sequences,
-        recipe.calibration().resampled(),
-        recipe.seed() + 1,
-        (pass, layer) -> {
-          try (Arena block = Arena.ofShared()) {
-            pass.block(dense.get(layer, block), StreamingPass.LayerTap.NONE);
-          }
-        },
-        Progress.SILENT);
+  private List<int[]> mixed(List<int[]> sequences) {
+    double share = recipe.calibration().ownText();
+    return OwnText.of(model, backend, dense, sequences, share, recipe.seed() + 1, Progress.SILENT);
   }
 
   /// The ranks for `target` matrix parameters to keep. Curves of the first round serve every

@@ -39,9 +39,9 @@ public record Recipe(
 
   /// Calibration text: how many sequences of how many tokens.
   ///
-  /// @param resampled share of all sequences that the model draws anew, see {@link
-  ///   org.modegpt.calibrate.Resampling}
-  public record Calibration(int sequences, int length, double resampled) {
+  /// @param ownText share of all sequences that the model writes itself, see {@link
+  ///   org.modegpt.calibrate.OwnText}
+  public record Calibration(int sequences, int length, double ownText) {
     /// The text as it is.
     public Calibration(int sequences, int length) {
       this(sequences, length, 0);
@@ -49,8 +49,8 @@ public record Recipe(
 
     public Calibration {
       require(
-          resampled >= 0 && resampled <= 1,
-          "calibration.resampled must be between 0 and 1, not " + resampled);
+          ownText >= 0 && ownText <= 1,
+          "calibration.own_text must be between 0 and 1, not " + ownText);
       require(sequences > 0, "calibration.sequences must be positive, not " + sequences);
       require(length > 1, "calibration.length must be at least 2, not " + length);
     }

@@ -59,6 +59,35 @@ record DecodePass(
       }
       table.set(5, inputs.indexOf(input), row - 1);
     }
+    return uploaded(backend, arena, table, inputs.size(), singles, longest, others);
+  }
+
+  /// The next token of every sequence of a cache.
+  static DecodePass next(Backend backend, Arena arena, KvCache cache, int... ids) {
+    Tensor table = Tensor.allocate(arena, DType.I32, 6, ids.length);
+    int longest = 0;
+    for (int i = 0; i < ids.length; i++) {
+      int position = cache.length(i);
+      table.set(0, i, ids[i]);
+      table.set(1, i, position);
+      table.set(2, i, cache.row(i) + position);
+      table.set(3, i, cache.row(i));
+      table.set(4, i, position + 1);
+      table.set(5, i, i);
+      longest = Math.max(longest, position + 1);
+    }
+    return uploaded(backend, arena, table, ids.length, ids.length, longest, List.of());
+  }
+
+  /// @param table rows: ids, positions, places, both rows of spans, last
+  private static DecodePass uploaded(
+      Backend backend,
+      Arena arena,
+      Tensor table,
+      int inputs,
+      int singles,
+      int longest,
+      List<Piece> others) {
     Tensor there = Residents.upload(backend, arena, table);
     return new DecodePass(
         there.rows(0, 1),
@@ -67,7 +96,7 @@ record DecodePass(
         there.rows(3, 5).columns(0, singles),
         longest,
         others,
-        there.rows(5, 6).columns(0, inputs.size()));
+        there.rows(5, 6).columns(0, inputs));
   }
 
   int rows() {

@@ -7,6 +7,9 @@ import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -14,13 +17,15 @@ import org.modegpt.Progress;
 import org.modegpt.TestData;
 import org.modegpt.backend.Backend;
 import org.modegpt.backend.Backends;
+import org.modegpt.model.DenseBlocks;
 import org.modegpt.model.LanguageHead;
+import org.modegpt.model.SpanWriter;
 import org.modegpt.model.StreamingPass;
 import org.modegpt.model.Transformer;
 import org.modegpt.model.Transformer.Residence;
 import org.modegpt.tensor.Tensor;
 
-class ResamplingTest {
+class OwnTextTest {
   private static final int LENGTH = 256;
 
   private static Transformer model;
@@ -45,51 +50,75 @@ class ResamplingTest {
     model.close();
   }
 
-  private static List<int[]> resample(double share, long seed) {
-    return Resampling.of(model, backend, sequences, share, seed, Progress.SILENT);
+  private static List<int[]> mixed(double share, long seed) {
+    return OwnText.of(model, backend, sequences, share, seed, Progress.SILENT);
   }
 
   @Test
   void chosenOnesComeLastAndTheOthersStay() {
-    List<int[]> drawn = resample(1 / 3.0, 7);
+    List<int[]> drawn = mixed(1 / 3.0, 7);
     List<Integer> stay = List.of(0, 1, 3, 4, 6, 7);
     for (int i = 0; i < stay.size(); i++) {
       assertThat(drawn.get(i)).isEqualTo(sequences.get(stay.get(i)));
     }
-    for (int i = 6; i < 9; i++) {
-      int[] text = sequences.get(3 * (i - 6) + 2);
-      assertThat(drawn.get(i)).hasSize(LENGTH).startsWith(text[0]).isNotEqualTo(text);
+    Set<Integer> kinds =
+        sequences.stream().flatMapToInt(IntStream::of).boxed().collect(Collectors.toSet());
+    for (int[] own : drawn.subList(6, 9)) {
+      assertThat(own).hasSize(LENGTH);
+      assertThat(kinds).contains(own[0]);
     }
+    assertThat(drawn.get(7)).startsWith(sequences.get(5)[0]).isNotEqualTo(sequences.get(5));
   }
 
   @Test
   void theSeedDecides() {
-    assertThat(resample(0.3, 7)).usingRecursiveComparison().isEqualTo(resample(0.3, 7));
-    assertThat(resample(0.3, 8).getLast()).isNotEqualTo(resample(0.3, 7).getLast());
-    assertThat(resample(0, 7)).isEqualTo(sequences);
+    assertThat(mixed(0.3, 7)).usingRecursiveComparison().isEqualTo(mixed(0.3, 7));
+    assertThat(mixed(0.3, 8).getLast()).isNotEqualTo(mixed(0.3, 7).getLast());
+    assertThat(mixed(0, 7)).isEqualTo(sequences);
+  }
+
+  @Test
+  void spansAreWrittenByThePrediction() {
+    int[] first = Arrays.copyOf(sequences.getFirst(), 70);
+    SpanWriter writer =
+        new SpanWriter(
+            backend, model, (layer, owner) -> model.block(backend, owner, layer, Residence.F32));
+    List<int[]> spans = List.of(writer.write(first, OwnText.SPAN, 7, Progress.SILENT));
+    assertThat(spans)
+        .extracting(span -> span[0])
+        .containsExactlyElementsOf(IntStream.of(first).boxed().toList());
+    assertDrawn(spans, spans);
+  }
+
+  @Test
+  void tokensAreDrawnAnewAfterTheTextBeforeThem() {
+    try (DenseBlocks dense = new DenseBlocks(backend, model)) {
+      assertDrawn(sequences, OwnText.redrawn(model, backend, dense, sequences, 7, Progress.SILENT));
+    }
   }
 
   /// Tokens drawn from a prediction p have a mean surprise of its entropy, and are its likeliest
-  /// token as often as that one's probability says. Neither holds for the true text or for tokens
-  /// that stand a place beside their own.
-  @Test
-  void tokensFollowThePredictionAfterTheTrueText() {
-    List<int[]> drawn = resample(1, 7);
+  /// token as often as that one's probability says. Neither holds for other text or for tokens that
+  /// stand a place beside their own.
+  ///
+  /// @param drawn tokens that follow the predictions after the texts
+  private static void assertDrawn(List<int[]> texts, List<int[]> drawn) {
+    int length = texts.getFirst().length;
     double surprise = 0;
     double entropy = 0;
     double hits = 0;
     double likeliest = 0;
     int count = 0;
-    try (StreamingPass pass = new StreamingPass(backend, model, sequences.size(), LENGTH);
+    try (StreamingPass pass = new StreamingPass(backend, model, texts.size(), length);
         LanguageHead head = new LanguageHead(backend, model, Residence.F32)) {
-      pass.embed(sequences);
+      pass.embed(texts);
       for (int layer = 0; layer < model.config().layers(); layer++) {
         pass.block(layer, StreamingPass.LayerTap.NONE);
       }
-      for (int s = 0; s < sequences.size(); s++) {
+      for (int s = 0; s < texts.size(); s++) {
         Tensor logits = head.logits(pass.sequence(s, s + 1));
         backend.sync();
-        for (int t = 0; t + 1 < LENGTH; t++) {
+        for (int t = 0; t + 1 < length; t++) {
           double[] p = softmax(logits.rows(t, t + 1).toFloats());
           int token = drawn.get(s)[t + 1];
           surprise -= Math.log(p[token]);
