@@ -20,12 +20,13 @@ import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
 /// Sequences of the model's own, a share of which makes what is kept depend less on the text that
-/// was given: every token is drawn by the model after the text before it. What is read is likely
-/// word by word and yet hardly a text, as much of what a model meets elsewhere is to it.
+/// was given.
 ///
-/// Half of them follow the given text. The other half follow short spans that the model wrote
-/// before, each from a token taken at random from all that occur in the text: they call on units
-/// that text of one kind leaves idle (an encyclopedia has no "contact us").
+/// The model first writes short spans, each from a token taken at random from all that occur in the
+/// text at hand: they call on units that text of one kind leaves idle (an encyclopedia has no
+/// "contact us"). Then every token of spans put one after another is drawn anew after the tokens
+/// before it: what is read is likely word by word and yet hardly a text, as much of what a model
+/// meets elsewhere is to it.
 public final class OwnText {
   /// Long enough for the prediction to come from context, short enough for many beginnings.
   static final int SPAN = 32;
@@ -63,25 +64,22 @@ public final class OwnText {
       long seed,
       Progress progress) {
     List<int[]> result = new ArrayList<>();
-    List<int[]> texts = new ArrayList<>();
     for (int i = 0; i < sequences.size(); i++) {
-      boolean chosen = Math.floor((i + 1) * share) > Math.floor(i * share);
-      (chosen ? texts : result).add(sequences.get(i));
+      if (Math.floor((i + 1) * share) == Math.floor(i * share)) {
+        result.add(sequences.get(i));
+      }
     }
-    if (texts.isEmpty()) {
+    int own = sequences.size() - result.size();
+    if (own == 0) {
       return sequences;
     }
-    int written = Math.ceilDiv(texts.size(), 2);
-    int length = texts.getFirst().length;
+    int length = sequences.getFirst().length;
     int span = Math.min(SPAN, length);
-    int needed = written * Math.ceilDiv(length, span);
+    int needed = own * Math.ceilDiv(length, span);
     SpanWriter writer = new SpanWriter(backend, model, SpanWriter.stored(backend, model, dense));
     int[] first = beginnings(sequences, Math.ceilDiv(needed, USES), seed);
     int[][] spans = writer.write(first, span, seed + 1, progress);
-    List<int[]> own = arranged(spans, written, length, seed + 2);
-    for (int i = 0; i < written; i++) {
-      texts.set(2 * i, own.get(i));
-    }
+    List<int[]> texts = arranged(spans, own, length, seed + 2);
     result.addAll(redrawn(model, backend, dense, texts, seed + 3, progress));
     return result;
   }
