@@ -7,6 +7,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Future;
+import java.util.function.BiFunction;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -111,11 +112,13 @@ public final class BlockCompressor implements AutoCloseable {
       LayerRanks ranks) {
     requireShapes(layer, weights, statistics);
     requireFinite(layer, statistics);
+    BiFunction<Workspace, Module, ModuleResult> shrink =
+        (by, module) -> shrink(by, arena, layer, weights, statistics, module, ranks.of(module));
     Map<Module, ModuleResult> shrunk = new EnumMap<>(Module.class);
     Lane beside = lane;
     if (beside == null) {
       for (Module module : Module.values()) {
-        shrunk.put(module, shrink(workspace, arena, layer, weights, statistics, module, ranks));
+        shrunk.put(module, shrink.apply(workspace, module));
       }
     } else {
       decompositions(layer); // both threads look there
@@ -124,13 +127,12 @@ public final class BlockCompressor implements AutoCloseable {
           beside.begin(side -> {
             Map<Module, ModuleResult> results = new EnumMap<>(Module.class);
             for (Module module : List.of(Module.QUERY_KEY, Module.VALUE_OUTPUT)) {
-              results.put(module, shrink(side, arena, layer, weights, statistics, module, ranks));
+              results.put(module, shrink.apply(side, module));
             }
             return results;
           });
       try {
-        shrunk.put(
-            Module.MLP, shrink(workspace, arena, layer, weights, statistics, Module.MLP, ranks));
+        shrunk.put(Module.MLP, shrink.apply(workspace, Module.MLP));
       } finally {
         Futures.end(attention);
       }
@@ -141,17 +143,6 @@ public final class BlockCompressor implements AutoCloseable {
       block = with(layer, block, module, ranks.of(module), shrunk.get(module));
     }
     return block;
-  }
-
-  private ModuleResult shrink(
-      Workspace by,
-      Arena arena,
-      int layer,
-      Map<Role, Tensor> weights,
-      LayerStatistics statistics,
-      Module module,
-      LayerRanks ranks) {
-    return shrink(by, arena, layer, weights, statistics, module, ranks.of(module));
   }
 
   private CompressedBlock untouched(int layer, Map<Role, Tensor> weights) {
