@@ -76,9 +76,11 @@ public final class OwnText {
     int length = sequences.getFirst().length;
     int span = Math.min(SPAN, length);
     int needed = own * Math.ceilDiv(length, span);
-    SpanWriter writer = new SpanWriter(backend, model, SpanWriter.stored(backend, model, dense));
     int[] first = beginnings(sequences, Math.ceilDiv(needed, USES), seed);
-    int[][] spans = writer.write(first, span, seed + 1, progress);
+    int[][] spans;
+    try (SpanWriter writer = new SpanWriter(backend, model, dense)) {
+      spans = writer.write(first, span, seed + 1, progress);
+    }
     List<int[]> texts = arranged(spans, own, length, seed + 2);
     result.addAll(redrawn(model, backend, dense, texts, seed + 3, progress));
     return result;
@@ -128,7 +130,7 @@ public final class OwnText {
         try (Arena block = Arena.ofShared()) {
           pass.block(dense.get(layer, block), StreamingPass.LayerTap.NONE);
         }
-        progress.update("drawing", layer + 1, layers, "layer");
+        progress.update("writing", layer + 1, layers, "layer");
       }
       long rows = pass.stream().rows();
       Tensor ids = backend.allocate(call, DType.I32, 1, rows);
@@ -151,7 +153,7 @@ public final class OwnText {
     SplittableRandom random = new SplittableRandom(seed);
     Tensor uniforms = Tensor.allocate(arena, DType.F32, 1, count);
     for (long i = 0; i < count; i++) {
-      uniforms.set(0, i, random.nextInt(1 << 24) * 0x1p-24);
+      uniforms.set(0, i, LanguageHead.uniform(random));
     }
     return Residents.upload(backend, arena, uniforms);
   }

@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.modegpt.backend.Backend;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
@@ -35,13 +36,17 @@ record DecodePass(
   static DecodePass of(Backend backend, Arena arena, KvCache cache, List<Decoder.Tokens> inputs) {
     int rows = inputs.stream().mapToInt(t -> t.ids().length).sum();
     Tensor table = Tensor.allocate(arena, DType.I32, 6, rows);
-    List<Decoder.Tokens> ordered =
-        inputs.stream().sorted(Comparator.comparing(t -> t.ids().length > 1)).toList();
+    List<Integer> ordered =
+        IntStream.range(0, inputs.size())
+            .boxed()
+            .sorted(Comparator.comparing(i -> inputs.get(i).ids().length > 1))
+            .toList();
     List<Piece> others = new ArrayList<>();
     int singles = 0;
     int longest = 0;
     int row = 0;
-    for (Decoder.Tokens input : ordered) {
+    for (int index : ordered) {
+      Decoder.Tokens input = inputs.get(index);
       int from = cache.length(input.sequence());
       int cacheRow = cache.row(input.sequence());
       int end = from + input.ids().length;
@@ -57,37 +62,8 @@ record DecodePass(
         table.set(1, row, from + i);
         table.set(2, row++, cacheRow + from + i);
       }
-      table.set(5, inputs.indexOf(input), row - 1);
+      table.set(5, index, row - 1);
     }
-    return uploaded(backend, arena, table, inputs.size(), singles, longest, others);
-  }
-
-  /// The next token of every sequence of a cache.
-  static DecodePass next(Backend backend, Arena arena, KvCache cache, int... ids) {
-    Tensor table = Tensor.allocate(arena, DType.I32, 6, ids.length);
-    int longest = 0;
-    for (int i = 0; i < ids.length; i++) {
-      int position = cache.length(i);
-      table.set(0, i, ids[i]);
-      table.set(1, i, position);
-      table.set(2, i, cache.row(i) + position);
-      table.set(3, i, cache.row(i));
-      table.set(4, i, position + 1);
-      table.set(5, i, i);
-      longest = Math.max(longest, position + 1);
-    }
-    return uploaded(backend, arena, table, ids.length, ids.length, longest, List.of());
-  }
-
-  /// @param table rows: ids, positions, places, both rows of spans, last
-  private static DecodePass uploaded(
-      Backend backend,
-      Arena arena,
-      Tensor table,
-      int inputs,
-      int singles,
-      int longest,
-      List<Piece> others) {
     Tensor there = Residents.upload(backend, arena, table);
     return new DecodePass(
         there.rows(0, 1),
@@ -96,7 +72,7 @@ record DecodePass(
         there.rows(3, 5).columns(0, singles),
         longest,
         others,
-        there.rows(5, 6).columns(0, inputs));
+        there.rows(5, 6).columns(0, inputs.size()));
   }
 
   int rows() {

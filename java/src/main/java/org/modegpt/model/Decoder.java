@@ -26,9 +26,6 @@ public final class Decoder implements AutoCloseable {
 
   private static final int DEVICE_SEQUENCES = 32;
 
-  /// Of a cache in host memory.
-  private static final long HOST_CACHE_BYTES = 1L << 30;
-
   private final Backend backend;
   private final ModelConfig config;
   private final Arena arena = Arena.ofShared();
@@ -64,12 +61,10 @@ public final class Decoder implements AutoCloseable {
 
   /// How many sequences of at most `capacity` tokens are fast at once and fit into memory.
   public static int sequencesAtOnce(Backend backend, Transformer model, int capacity) {
-    long each = Math.max(1, capacity * KvCache.bytesPerToken(backend, model.config()));
-    if (backend.unifiedMemory()) {
-      return Math.clamp(HOST_CACHE_BYTES / each, 1, HOST_SEQUENCES);
-    }
-    long room = (backend.freeMemory() - model.bytes()) / 2;
-    return Math.clamp(room / each, 1, DEVICE_SEQUENCES);
+    boolean host = backend.unifiedMemory();
+    long room = host ? KvCache.HOST_BYTES : (backend.freeMemory() - model.bytes()) / 2;
+    long fit = KvCache.sequences(backend, model.config(), room, capacity);
+    return Math.clamp(fit, 1, host ? HOST_SEQUENCES : DEVICE_SEQUENCES);
   }
 
   public KvCache cache() {

@@ -10,6 +10,9 @@ import org.modegpt.tensor.Tensor;
 /// Keys and values of the tokens seen so far of one or several sequences, per layer, in the type
 /// that the back-end multiplies. Lives as long as the arena it was made in.
 public final class KvCache {
+  /// What a cache in host memory may take where its size is free to choose.
+  static final long HOST_BYTES = 1L << 30;
+
   private final Backend backend;
   private final List<Tensor> keys = new ArrayList<>();
   private final List<Tensor> values = new ArrayList<>();
@@ -29,12 +32,14 @@ public final class KvCache {
     }
   }
 
-  /// Bytes of the cache for each token.
-  static long bytesPerToken(Backend backend, ModelConfig config) {
-    return config.shapes().stream()
-        .mapToLong(shape -> (long) config.kvHeads() * (shape.qkDim() + shape.voDim()))
-        .map(backend.operandType()::bytes)
-        .sum();
+  /// How many sequences of `capacity` tokens take `bytes` bytes.
+  static long sequences(Backend backend, ModelConfig config, long bytes, int capacity) {
+    long perToken =
+        config.shapes().stream()
+            .mapToLong(shape -> (long) config.kvHeads() * (shape.qkDim() + shape.voDim()))
+            .map(backend.operandType()::bytes)
+            .sum();
+    return bytes / Math.max(1, capacity * perToken);
   }
 
   /// Most tokens of a sequence.

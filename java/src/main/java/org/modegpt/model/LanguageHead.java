@@ -2,6 +2,7 @@ package org.modegpt.model;
 
 import java.lang.foreign.Arena;
 import java.util.Arrays;
+import java.util.random.RandomGenerator;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.backend.Backend;
 import org.modegpt.model.Scratch.Buffer;
@@ -57,6 +58,11 @@ public final class LanguageHead implements AutoCloseable {
       backend.scale(1f, config.design().logitSoftcap(), logits);
     }
     return logits;
+  }
+
+  /// A number in `[0, 1)` to draw with, exact in float32.
+  public static float uniform(RandomGenerator random) {
+    return random.nextInt(1 << 24) * 0x1p-24f;
   }
 
   /// Draws a token after each row of the stream from the model's own distribution.

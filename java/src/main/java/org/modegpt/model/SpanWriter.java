@@ -2,74 +2,62 @@ package org.modegpt.model;
 
 import java.lang.foreign.Arena;
 import java.util.SplittableRandom;
+import java.util.stream.IntStream;
 import org.modegpt.Progress;
 import org.modegpt.backend.Backend;
+import org.modegpt.model.Decoder.Tokens;
 import org.modegpt.model.Transformer.Residence;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
 /// Short texts that a model writes from a first token each, all side by side: one pass through the
 /// blocks gives the next token of every text. Tokens are drawn from the model's own distribution.
-public final class SpanWriter {
-  /// Keys and values of the texts that are written at once, in host memory.
-  private static final long HOST_CACHE_BYTES = 1L << 30;
-
+/// Owns its memory until closed.
+public final class SpanWriter implements AutoCloseable {
   private final Backend backend;
   private final Transformer model;
   private final ModelConfig config;
-  private final Blocks blocks;
+  private final DenseBlocks dense;
+  private final Arena arena = Arena.ofShared();
+  private final TokenEmbedding embedding;
+  private final BlockForward forward;
+  private final LanguageHead head;
 
-  /// Where weights come from; those of a block live as long as `owner` or longer.
-  @FunctionalInterface
-  public interface Blocks {
-    BlockWeights get(int layer, Arena owner);
-  }
-
-  public SpanWriter(Backend backend, Transformer model, Blocks blocks) {
+  /// @param dense blocks for a device; host memory has them as they are stored
+  public SpanWriter(Backend backend, Transformer model, DenseBlocks dense) {
     this.backend = backend;
     this.model = model;
     this.config = model.config();
-    this.blocks = blocks;
-  }
-
-  /// Blocks for a writer that ends before anything else is computed: on a device they stay where
-  /// there is room; host memory has them as they are stored.
-  public static Blocks stored(Backend backend, Transformer model, DenseBlocks dense) {
-    return backend.unifiedMemory()
-        ? (layer, owner) -> model.block(backend, owner, layer, Residence.STORED)
-        : dense::get;
+    this.dense = dense;
+    this.embedding = model.embedding(backend, arena);
+    this.forward = new BlockForward(backend, config);
+    this.head = new LanguageHead(backend, model, Residence.F32);
   }
 
   /// Continues each token to a text of `length` tokens.
   ///
   /// @return `[first.length][length]`; the same for the same seed
   public int[][] write(int[] first, int length, long seed, Progress progress) {
+    embedding.check(length);
     SplittableRandom random = new SplittableRandom(seed);
     int[][] texts = new int[first.length][length];
     float[][] uniforms = new float[first.length][length];
     for (int i = 0; i < first.length; i++) {
       texts[i][0] = first[i];
       for (int t = 1; t < length; t++) {
-        uniforms[i][t] = random.nextInt(1 << 24) * 0x1p-24f;
+        uniforms[i][t] = LanguageHead.uniform(random);
       }
     }
     int together = together(length);
-    try (Arena arena = Arena.ofShared();
-        BlockForward forward = new BlockForward(backend, config);
-        LanguageHead head = new LanguageHead(backend, model, Residence.F32)) {
-      TokenEmbedding embedding = model.embedding(backend, arena);
-      embedding.check(length);
-      for (int from = 0; from < first.length; from += together) {
-        int to = Math.min(first.length, from + together);
-        try (Arena call = Arena.ofShared()) {
-          KvCache cache = new KvCache(backend, call, config, to - from, length);
-          for (int t = 1; t < length; t++) {
-            Progress.checkCancelled();
-            long done = (long) from * (length - 1) + (long) (t - 1) * (to - from);
-            progress.update("writing", done, (long) first.length * (length - 1), "token");
-            step(forward, embedding, head, cache, texts, uniforms, from, to, t);
-          }
-          backend.sync();
+    for (int from = 0; from < first.length; from += together) {
+      int count = Math.min(together, first.length - from);
+      try (Arena call = Arena.ofShared()) {
+        KvCache cache = new KvCache(backend, call, config, count, length);
+        for (int t = 1; t < length; t++) {
+          Progress.checkCancelled();
+          long done = (long) from * (length - 1) + (long) (t - 1) * count;
+          progress.update("writing", done, (long) first.length * (length - 1), "token");
+          step(cache, texts, uniforms, from, t);
         }
       }
     }
@@ -79,45 +67,54 @@ public final class SpanWriter {
   /// Texts whose keys and values fit into a part of the memory, and whose tokens go through a block
   /// at once.
   private int together(int length) {
-    long room = backend.unifiedMemory() ? HOST_CACHE_BYTES : backend.freeMemory() / 4;
-    long each = Math.max(1, length * KvCache.bytesPerToken(backend, config));
-    return Math.clamp(room / each, 1, backend.passRows());
+    long room = backend.unifiedMemory() ? KvCache.HOST_BYTES : backend.freeMemory() / 4;
+    long fit = KvCache.sequences(backend, config, room, length);
+    return Math.clamp(fit, 1, backend.passRows());
   }
 
-  /// Token `t` of the texts `from` to `to`.
-  private void step(
-      BlockForward forward,
-      TokenEmbedding embedding,
-      LanguageHead head,
-      KvCache cache,
-      int[][] texts,
-      float[][] uniforms,
-      int from,
-      int to,
-      int t) {
-    int count = to - from;
-    try (Arena arena = Arena.ofShared()) {
-      int[] last = new int[count];
-      Tensor draws = Tensor.allocate(arena, DType.F32, 1, count);
-      for (int i = 0; i < count; i++) {
-        last[i] = texts[from + i][t - 1];
-        draws.set(0, i, uniforms[from + i][t]);
-      }
-      DecodePass pass = DecodePass.next(backend, arena, cache, last);
-      Tensor x = backend.allocate(arena, DType.F32, count, config.hiddenSize());
+  /// Token `t` of the texts from `from` on, one for each sequence of the cache.
+  private void step(KvCache cache, int[][] texts, float[][] uniforms, int from, int t) {
+    int count = cache.sequences();
+    try (Arena call = Arena.ofShared()) {
+      DecodePass pass =
+          DecodePass.of(
+              backend,
+              call,
+              cache,
+              IntStream.range(0, count)
+                  .mapToObj(i -> new Tokens(i, texts[from + i][t - 1]))
+                  .toList());
+      Tensor x = backend.allocate(call, DType.F32, count, config.hiddenSize());
       embedding.embed(pass.ids(), pass.positions(), x);
       for (int layer = 0; layer < config.layers(); layer++) {
-        try (Arena block = Arena.ofShared()) {
-          forward.runCached(blocks.get(layer, block), x, pass, cache, layer);
+        try (Arena owner = Arena.ofShared()) {
+          forward.runCached(block(layer, owner), x, pass, cache, layer);
         }
       }
-      Tensor ids = backend.allocate(arena, DType.I32, 1, count);
-      head.sample(x, Residents.upload(backend, arena, draws), ids);
-      int[] drawn = Residents.download(backend, arena, ids).toInts();
+      Tensor draws = Tensor.allocate(call, DType.F32, 1, count);
+      for (int i = 0; i < count; i++) {
+        draws.set(0, i, uniforms[from + i][t]);
+      }
+      Tensor ids = backend.allocate(call, DType.I32, 1, count);
+      head.sample(x, Residents.upload(backend, call, draws), ids);
+      int[] drawn = Residents.download(backend, call, ids).toInts();
       for (int i = 0; i < count; i++) {
         texts[from + i][t] = drawn[i];
         cache.advance(i, 1);
       }
     }
+  }
+
+  private BlockWeights block(int layer, Arena owner) {
+    return backend.unifiedMemory()
+        ? model.block(backend, owner, layer, Residence.STORED)
+        : dense.get(layer, owner);
+  }
+
+  @Override
+  public void close() {
+    head.close();
+    forward.close();
+    arena.close();
   }
 }

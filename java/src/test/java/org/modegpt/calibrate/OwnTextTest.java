@@ -79,10 +79,11 @@ class OwnTextTest {
   @Test
   void spansAreWrittenByThePrediction() {
     int[] first = Arrays.copyOf(sequences.getFirst(), 70);
-    SpanWriter writer =
-        new SpanWriter(
-            backend, model, (layer, owner) -> model.block(backend, owner, layer, Residence.F32));
-    List<int[]> spans = List.of(writer.write(first, OwnText.SPAN, 7, Progress.SILENT));
+    List<int[]> spans;
+    try (DenseBlocks dense = new DenseBlocks(backend, model);
+        SpanWriter writer = new SpanWriter(backend, model, dense)) {
+      spans = List.of(writer.write(first, OwnText.SPAN, 7, Progress.SILENT));
+    }
     assertThat(spans)
         .extracting(span -> span[0])
         .containsExactlyElementsOf(IntStream.of(first).boxed().toList());
