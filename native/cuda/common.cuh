@@ -20,6 +20,8 @@ using f16 = __half;
 // next waiting call reads: the operation in the upper half, the offending id in the lower.
 enum Fault : uint32_t { FAULT_NONE, FAULT_EMBED, FAULT_TARGET, FAULT_COLUMN, FAULT_ROW, FAULT_PLACE, FAULT_SPAN };
 
+struct Uploader;
+
 struct mg_context {
   int device = 0;
   cudaStream_t stream = nullptr;
@@ -32,6 +34,7 @@ struct mg_context {
   void *scratch = nullptr;
   int64_t scratch_bytes = 0;
   uint64_t *fault = nullptr; // pinned and mapped
+  Uploader *uploader = nullptr;
   const char *op = "";
   char description[320] = "";
   char error[512] = "";

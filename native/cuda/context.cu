@@ -1,5 +1,5 @@
 // Devices, contexts, errors and argument checks.
-#include "common.cuh"
+#include "upload.cuh"
 
 #include <cstring>
 #include <new>
@@ -63,6 +63,7 @@ void close_device(mg_context *ctx) {
   cudaSetDevice(ctx->device);
   if (ctx->stream) cudaStreamSynchronize(ctx->stream);
   if (ctx->scratch) mg_free(ctx, ctx->scratch);
+  close_uploader(ctx);
   if (ctx->fault) cudaFreeHost(ctx->fault);
   if (ctx->event) cudaEventDestroy(ctx->event);
   if (ctx->stream) cudaStreamDestroy(ctx->stream);

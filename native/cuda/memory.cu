@@ -1,5 +1,5 @@
 // Device and pinned memory, copies.
-#include "common.cuh"
+#include "upload.cuh"
 
 namespace {
 
@@ -107,8 +107,12 @@ int32_t mg_copy(mg_context *ctx, void *dst, const void *src, int64_t bytes, int3
     if (bytes < 0 || kind < 0 || kind > 2) fail(MG_EINVAL, "a negative size, or no such kind of copy");
     if (bytes == 0) return;
     if (!dst || !src) fail(MG_EINVAL, "a NULL pointer");
-    const cudaMemcpyKind kinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice};
-    check(cudaMemcpyAsync(dst, src, (size_t)bytes, kinds[kind], ctx->stream), "copying");
+    if (kind == 0) {
+      upload(ctx, dst, src, bytes);
+      return;
+    }
+    const cudaMemcpyKind direction = kind == 1 ? cudaMemcpyDeviceToHost : cudaMemcpyDeviceToDevice;
+    check(cudaMemcpyAsync(dst, src, (size_t)bytes, direction, ctx->stream), "copying");
     if (kind != 1) return;
     check(cudaStreamSynchronize(ctx->stream), "an earlier operation or the copy failed");
     check_fault(ctx);

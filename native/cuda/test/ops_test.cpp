@@ -1133,6 +1133,27 @@ void test_contract() {
   EXPECT(mg_sync(ctx) == MG_OK);
   EXPECT(mg_free(ctx, nullptr) == MG_OK);
 
+  // Ordinary memory, in chunks by several threads; one upload right after another, and the sources changed at once.
+  for (const int64_t bytes : {(int64_t)1, (int64_t)(16 << 20) - 1, (int64_t)(16 << 20), (int64_t)(40 << 20) + 3}) {
+    std::vector<uint8_t> source((size_t)bytes), back((size_t)bytes);
+    void *first = nullptr, *second = nullptr;
+    OK(mg_alloc(ctx, bytes, &first));
+    OK(mg_alloc(ctx, bytes, &second));
+    for (int64_t i = 0; i < bytes; i++) source[(size_t)i] = (uint8_t)(i * 7 + i / 4096);
+    const std::vector<uint8_t> before = source;
+    OK(mg_copy(ctx, first, source.data(), bytes, 0));
+    for (uint8_t &value : source) value ^= 0x5a;
+    OK(mg_copy(ctx, second, source.data(), bytes, 0));
+    const std::vector<uint8_t> after = source;
+    std::fill(source.begin(), source.end(), (uint8_t)0);
+    OK(mg_copy(ctx, back.data(), first, bytes, 1));
+    EXPECT(back == before);
+    OK(mg_copy(ctx, back.data(), second, bytes, 1));
+    EXPECT(back == after);
+    OK(mg_free(ctx, first));
+    OK(mg_free(ctx, second));
+  }
+
   // Two contexts: one uploads from pinned memory, the other waits for it on the device.
   mg_context *upload = nullptr;
   OK(mg_context_create(0, 0, nullptr, &upload));

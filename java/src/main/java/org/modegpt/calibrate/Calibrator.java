@@ -169,14 +169,23 @@ public final class Calibrator {
   /// wanted.
   private CalibrationData prepared(
       CalibrationData asked, @Nullable LossGradients gradients, Progress progress) {
-    CalibrationData data =
-        asked.withSequences(
-            OwnText.of(model, backend, asked.sequences(), asked.ownText(), asked.seed(), progress));
-    if (gradients != null) {
-      gradients.forth(data.sequences(), progress);
-      gradients.back(asked.seed(), progress);
+    try (DenseBlocks dense = new DenseBlocks(backend, model)) {
+      CalibrationData data =
+          asked.withSequences(
+              OwnText.of(
+                  model,
+                  backend,
+                  dense,
+                  asked.sequences(),
+                  asked.ownText(),
+                  asked.seed(),
+                  progress));
+      if (gradients != null) {
+        gradients.forth(dense, data.sequences(), progress);
+        gradients.back(dense, asked.seed(), progress);
+      }
+      return data;
     }
-    return data;
   }
 
   /// Sums of one layer on the device, owned by `arena`.

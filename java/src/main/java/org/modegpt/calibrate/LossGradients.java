@@ -10,6 +10,7 @@ import org.modegpt.backend.Backend;
 import org.modegpt.model.Ahead;
 import org.modegpt.model.BlockBackward;
 import org.modegpt.model.BlockWeights;
+import org.modegpt.model.DenseBlocks;
 import org.modegpt.model.LanguageHead;
 import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Residents;
@@ -69,14 +70,17 @@ final class LossGradients implements AutoCloseable {
   }
 
   /// Sends the beginnings of the first sequences through all blocks.
-  void forth(List<int[]> calibration, Progress progress) {
+  void forth(DenseBlocks dense, List<int[]> calibration, Progress progress) {
     List<int[]> texts =
         calibration.stream().limit(sequences).map(ids -> Arrays.copyOf(ids, tokens)).toList();
-    try (StreamingPass pass = new StreamingPass(backend, model, sequences, tokens)) {
+    try (Ahead<BlockWeights> blocks = dense.forth();
+        StreamingPass pass = new StreamingPass(backend, model, sequences, tokens)) {
       pass.embed(texts);
       keep(pass.stream());
       for (int layer = 0; layer < config.layers(); layer++) {
-        pass.block(layer, StreamingPass.LayerTap.NONE);
+        try (Ahead<BlockWeights>.Loaded block = blocks.get(layer)) {
+          pass.block(block.value(), StreamingPass.LayerTap.NONE);
+        }
         keep(pass.stream());
         progress.update("gradients", layer + 1, 2L * config.layers(), "layer");
       }
@@ -88,13 +92,13 @@ final class LossGradients implements AutoCloseable {
   }
 
   /// Draws a token after each row of the last stream, and follows its loss back through the blocks.
-  void back(long seed, Progress progress) {
+  void back(DenseBlocks dense, long seed, Progress progress) {
     Tensor gradient = streams.removeLast();
     atHead(gradient, seed);
     BlockBackward backward = new BlockBackward(backend, config);
     int layers = config.layers();
     int batch = Math.clamp(backend.passRows() / tokens, 1, sequences);
-    try (Ahead<BlockWeights> blocks = model.blocksBack(backend);
+    try (Ahead<BlockWeights> blocks = dense.back();
         Arena call = Arena.ofShared()) {
       Tensor output = copy(gradient, call);
       for (int layer = layers - 1; layer >= 0; layer--) {

@@ -9,6 +9,8 @@ import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import org.modegpt.Progress;
 import org.modegpt.backend.Backend;
+import org.modegpt.model.Ahead;
+import org.modegpt.model.BlockWeights;
 import org.modegpt.model.DenseBlocks;
 import org.modegpt.model.LanguageHead;
 import org.modegpt.model.Residents;
@@ -40,21 +42,9 @@ public final class OwnText {
   /// The same number of sequences, of which an evenly spread share makes way for the model's own;
   /// these come last.
   ///
+  /// @param dense blocks, which may be used again afterwards
   /// @param sequences equally long
   /// @param share in `[0, 1]`
-  public static List<int[]> of(
-      Transformer model,
-      Backend backend,
-      List<int[]> sequences,
-      double share,
-      long seed,
-      Progress progress) {
-    try (DenseBlocks dense = new DenseBlocks(backend, model)) {
-      return of(model, backend, dense, sequences, share, seed, progress);
-    }
-  }
-
-  /// @param dense blocks that are used again afterwards
   public static List<int[]> of(
       Transformer model,
       Backend backend,
@@ -123,12 +113,13 @@ public final class OwnText {
       Progress progress) {
     int layers = model.config().layers();
     try (Arena call = Arena.ofShared();
+        Ahead<BlockWeights> blocks = dense.forth();
         StreamingPass pass =
             new StreamingPass(backend, model, texts.size(), texts.getFirst().length)) {
       pass.embed(texts);
       for (int layer = 0; layer < layers; layer++) {
-        try (Arena block = Arena.ofShared()) {
-          pass.block(dense.get(layer, block), StreamingPass.LayerTap.NONE);
+        try (Ahead<BlockWeights>.Loaded block = blocks.get(layer)) {
+          pass.block(block.value(), StreamingPass.LayerTap.NONE);
         }
         progress.update("writing", layer + 1, layers, "layer");
       }

@@ -23,6 +23,7 @@ import org.modegpt.model.Architecture;
 import org.modegpt.model.Architecture.Global;
 import org.modegpt.model.Background;
 import org.modegpt.model.BlockWeights;
+import org.modegpt.model.DenseBlocks;
 import org.modegpt.model.LayerShape;
 import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Residents;
@@ -128,7 +129,9 @@ public final class Compressor {
   /// What is refitted on is of the same kind as what the statistics were gathered on.
   private List<int[]> mixed(List<int[]> text, Recipe recipe, Progress progress) {
     double share = recipe.calibration().ownText();
-    return OwnText.of(model, backend, text, share, recipe.seed(), progress);
+    try (DenseBlocks dense = new DenseBlocks(backend, model)) {
+      return OwnText.of(model, backend, dense, text, share, recipe.seed(), progress);
+    }
   }
 
   /// The ranks of a uniform allocation, which needs no statistics.

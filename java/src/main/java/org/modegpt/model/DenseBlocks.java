@@ -47,6 +47,22 @@ public final class DenseBlocks implements AutoCloseable {
     return kept.computeIfAbsent(layer, l -> model.block(backend, arena, l, Residence.F32));
   }
 
+  /// All of them one after another; those that do not stay are loaded ahead.
+  public Ahead<BlockWeights> forth() {
+    return keep ? kept(false) : model.blocksAhead(backend);
+  }
+
+  /// The same from the last to the first: number 0 is the last.
+  public Ahead<BlockWeights> back() {
+    return keep ? kept(true) : model.blocksBack(backend);
+  }
+
+  private Ahead<BlockWeights> kept(boolean back) {
+    int layers = model.config().layers();
+    return new Ahead<>(
+        backend, null, layers, (_, owner, i) -> get(back ? layers - 1 - i : i, owner));
+  }
+
   @Override
   public void close() {
     backend.sync();

@@ -51,7 +51,9 @@ class OwnTextTest {
   }
 
   private static List<int[]> mixed(double share, long seed) {
-    return OwnText.of(model, backend, sequences, share, seed, Progress.SILENT);
+    try (DenseBlocks dense = new DenseBlocks(backend, model)) {
+      return OwnText.of(model, backend, dense, sequences, share, seed, Progress.SILENT);
+    }
   }
 
   @Test
