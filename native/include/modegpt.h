@@ -43,7 +43,7 @@
 extern "C" {
 #endif
 
-#define MG_ABI_VERSION 3
+#define MG_ABI_VERSION 4
 
 typedef struct mg_context mg_context;
 
@@ -221,10 +221,12 @@ MG_API int32_t mg_triangle(mg_context *ctx, mg_tensor *x, int32_t mirror);
 /* ---- products the BLAS is not made for ----------------------------------------------------------------------------- */
 
 /*
- * y = x wᵀ (+ bias): x F32* [N, in], w [out, in] of any dtype but F64 and I32 read once from memory, bias F32 [1, out] or NULL,
- * y F32 [N, out]. Meant for few rows (decoding), where the time is the reading of w; correct for any N.
+ * y[i] = x w[i]ᵀ (+ bias[i]) for i < count <= MG_LINEAR_MOST, matrices that read the same x: x F32* [N, in], w[i] [out, in] of any
+ * dtype but F64 and I32 read once from memory, bias[i] F32 [1, out], without data where there is none, bias NULL where there is
+ * none at all, y[i] F32 [N, out]. Meant for few rows (decoding), where the time is the reading of w; correct for any N.
  */
-MG_API int32_t mg_linear(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, const mg_tensor *bias, mg_tensor *y);
+#define MG_LINEAR_MOST 3
+MG_API int32_t mg_linear(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, const mg_tensor *bias, mg_tensor *y, int32_t count);
 
 /* ---- losses -------------------------------------------------------------------------------------------------------- */
 

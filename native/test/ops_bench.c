@@ -148,9 +148,9 @@ static void linear(const char *name, int32_t dtype, double bytes, int64_t rows, 
   mg_tensor x = tensor(MG_F32, rows, in), w = tensor(dtype, out, in), y = tensor(MG_F32, rows, out);
   snprintf(label, sizeof label, "linear %s %ld x [%ld x %ld]", name, (long)rows, (long)out, (long)in);
   if (rows <= 8) {
-    BENCH(label, "GB/s", (double)(in * out) * bytes, must(mg_linear(ctx, &x, &w, NULL, &y)), false, (void)0);
+    BENCH(label, "GB/s", (double)(in * out) * bytes, must(mg_linear(ctx, &x, &w, NULL, &y, 1)), false, (void)0);
   } else {
-    BENCH(label, "GFLOP/s", 2.0 * (double)(rows * in * out), must(mg_linear(ctx, &x, &w, NULL, &y)), sgemm,
+    BENCH(label, "GFLOP/s", 2.0 * (double)(rows * in * out), must(mg_linear(ctx, &x, &w, NULL, &y, 1)), sgemm,
           sgemm(ROW_MAJOR, NO_TRANS, TRANS, (int)rows, (int)out, (int)in, 1.0f, x.data, (int)in, w.data, (int)in, 0.0f, y.data,
                 (int)out));
   }

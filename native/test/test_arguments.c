@@ -93,7 +93,8 @@ void test_arguments(const test_context *t) {
   mg_tensor nll = matrix(MG_F64, 1, 4, 0);
   *i32(&ids, 0) = 8;
   refused(t, mg_nll(t->ctx, &x, &ids, &nll, NULL), MG_EINVAL, "targets[0] is 8");
-  refused(t, mg_linear(t->ctx, &x, &wrong, NULL, &y), MG_EINVAL, "w has 7 columns");
+  refused(t, mg_linear(t->ctx, &x, &wrong, NULL, &y, 1), MG_EINVAL, "w has 7 columns");
+  refused(t, mg_linear(t->ctx, &x, &wrong, NULL, &y, MG_LINEAR_MOST + 1), MG_EINVAL, "4 matrices");
   refused(t, mg_gather_columns(t->ctx, &x, &ids, &kv), MG_EINVAL, "index[0] is 8");
   refused(t, mg_scatter_rows(t->ctx, &x, &ids, &rows), MG_EINVAL, "index[0] is 8");
   refused(t, mg_count_nonfinite(t->ctx, &x, NULL), MG_EINVAL, "bad");
@@ -143,7 +144,7 @@ void test_threads(void) {
         expect_ok(t, mg_attention(t->ctx, &q, &kv, &kv, &p, NULL, &out[j]));
         expect_ok(t, mg_attention(t->ctx, &few, &kv, &kv, &decode, NULL, &row[j]));
         expect_ok(t, mg_gram(t->ctx, &q, &gram[j]));
-        expect_ok(t, mg_linear(t->ctx, &q, &w, NULL, &linear[j]));
+        expect_ok(t, mg_linear(t->ctx, &q, &w, NULL, &linear[j], 1));
         expect_ok(t, mg_column_energy(t->ctx, &q, &energy[j]));
       }
     }

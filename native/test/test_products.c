@@ -104,7 +104,7 @@ static void linear(const test_context *t, int32_t dtype, int64_t rows, int64_t i
   mg_tensor x = random_matrix(rows, in, 2, 1.0), w = weights(t, dtype, out, in), b = random_matrix(1, out, 0, 1.0);
   mg_tensor y = matrix(MG_F32, rows, out, 1), plain = matrix(MG_F32, out, in, 0);
   expect_ok(t, mg_cast(t->ctx, &w, &plain));
-  expect_ok(t, mg_linear(t->ctx, &x, &w, biased ? &b : NULL, &y));
+  expect_ok(t, mg_linear(t->ctx, &x, &w, biased ? &b : NULL, &y, 1));
   expect_gaps(t, "linear", &y);
   for (int64_t i = 0; i < rows; i++) {
     for (int64_t j = 0; j < out; j++) {

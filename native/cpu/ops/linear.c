@@ -1,6 +1,6 @@
 #include "check.h"
 
-int32_t mg_linear(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, const mg_tensor *bias, mg_tensor *y) {
+static int32_t linear(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, const mg_tensor *bias, mg_tensor *y) {
   MG_TRY(mg_check(ctx, "x", x, MG_IS_F32));
   MG_TRY(mg_check(ctx, "w", w, MG_IS_WEIGHT));
   MG_REQUIRE(ctx, w->cols == x->cols, "w has %lld columns, x has %lld", (long long)w->cols, (long long)x->cols);
@@ -27,4 +27,12 @@ int32_t mg_linear(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, const
   int64_t groups = (w->rows + MG_LINEAR_GROUP - 1) / MG_LINEAR_GROUP;
   int64_t scratch = (MG_LINEAR_GROUP * (MG_LINEAR_DEPTH + MG_LINEAR_PAD) + blocks * MG_LINEAR_GROUP * nr) * floats;
   return mg_run(ctx, ctx->kernels->linear_tiles, &args, groups, 1, scratch);
+}
+
+int32_t mg_linear(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, const mg_tensor *bias, mg_tensor *y, int32_t count) {
+  MG_REQUIRE(ctx, count >= 1 && count <= MG_LINEAR_MOST && w && y, "%d matrices asked for at once", count);
+  for (int32_t i = 0; i < count; i++) {
+    MG_TRY(linear(ctx, x, w + i, bias && bias[i].data ? bias + i : NULL, y + i));
+  }
+  return MG_OK;
 }

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <map>
 #include <random>
@@ -481,7 +482,7 @@ void test_formats() {
             Mat x(rows, cols, MG_F32, l.gap, l.shift), w(13, cols, from, l.gap, l.shift), b(1, 13),
                 y(rows, 13, MG_F32, l.gap, l.shift);
             x.random(), w.random(), b.random(), y.poison();
-            OK(mg_linear(ctx, x, w, rows == 3 ? nullptr : b.operator mg_tensor *(), y));
+            OK(mg_linear(ctx, x, w, rows == 3 ? nullptr : b.operator mg_tensor *(), y, 1));
             judge(
                 "linear", text({rows, cols, from, l.gap}), y,
                 [&](int64_t i, int64_t j) {
@@ -530,7 +531,7 @@ void test_formats() {
       for (int64_t n : {1, 3, 8, 32}) {
         Mat x(n, cols, MG_F32, l.gap, l.shift), y(n, rows, MG_F32, l.gap, l.shift);
         x.random(), y.poison();
-        OK(mg_linear(ctx, x, q, nullptr, y));
+        OK(mg_linear(ctx, x, q, nullptr, y, 1));
         judge(
             "linear of blocks", text({b.dtype, n, l.gap}), y,
             [&](int64_t i, int64_t j) {
@@ -578,14 +579,14 @@ void test_linear() {
           Mat y(rows, out, MG_F32, 3, 1);
           y.poison();
           OK(mg_set_precision(ctx, precision));
-          OK(mg_linear(ctx, x, w, b, y));
+          OK(mg_linear(ctx, x, w, b, y, 1));
           judge(
               precision == MG_FAST ? "linear of some rows, fast" : "linear of some rows", text({dtype, rows, in, out}), y,
               [&](int64_t i, int64_t j) { return product(x, i, j); }, precision == MG_FAST ? 5e-3 : 2e-6);
         }
         Mat y(rows, out);
         y.poison();
-        OK(mg_linear(ctx, x_bf16, w, b, y));
+        OK(mg_linear(ctx, x_bf16, w, b, y, 1));
         judge(
             "linear of BF16 rows", text({dtype, rows, in, out}), y, [&](int64_t i, int64_t j) { return product(x_bf16, i, j); },
             dtype == MG_BF16 ? 1e-6 : 5e-3);
@@ -593,6 +594,40 @@ void test_linear() {
       }
     }
   }
+}
+
+// Matrices that read the same rows: formats that differ part the group, biases may be there for some.
+void test_linear_group() {
+  for (int64_t rows : {1, 2, 3, 8, 9}) {
+    for (const auto &dtypes : {std::array<int, 3>{MG_BF16, MG_BF16, MG_BF16}, {MG_BF16, MG_F32, MG_F32}, {MG_F16, MG_F16, MG_F32}}) {
+      for (int64_t in : {256, 37}) {
+        const int64_t outs[] = {70, 1, 129};
+        Mat x(rows, in);
+        x.random();
+        std::deque<Mat> w, b, y;
+        std::vector<mg_tensor> ws, bs, ys;
+        for (size_t i = 0; i < 3; i++) {
+          w.emplace_back(outs[i], in, dtypes[i]), b.emplace_back(1, outs[i]), y.emplace_back(rows, outs[i], MG_F32, 3, 1);
+          w[i].random(), b[i].random(), y[i].poison();
+          ws.push_back(*w[i].operator mg_tensor *()), ys.push_back(*y[i].operator mg_tensor *());
+          bs.push_back(i == 1 ? mg_tensor{} : *b[i].operator mg_tensor *());
+        }
+        OK(mg_linear(ctx, x, ws.data(), bs.data(), ys.data(), 3));
+        for (size_t k = 0; k < 3; k++) {
+          judge(
+              "linear of a group", text({rows, dtypes[k], in, outs[k]}), y[k],
+              [&](int64_t i, int64_t j) {
+                double sum = k == 1 ? 0 : b[k].get(0, j);
+                for (int64_t c = 0; c < in; c++) sum += x.get(i, c) * w[k].get(j, c);
+                return sum;
+              },
+              2e-6);
+        }
+      }
+    }
+  }
+  Mat x(1, 8), w(4, 8), y(1, 4);
+  EXPECT(mg_linear(ctx, x, w, nullptr, y, 4) == MG_EINVAL && mg_linear(ctx, x, w, nullptr, y, 0) == MG_EINVAL);
 }
 
 void test_scatter() {
@@ -1290,7 +1325,7 @@ void time_linear() {
           int turn = 0;
           report(name, bytes, 0, [&] {
             mg_tensor part = {(char *)weights.device + (int64_t)bytes * (turn++ % copies), out, d, d, dtype, 0};
-            OK(mg_linear(ctx, &in, &part, nullptr, &result));
+            OK(mg_linear(ctx, &in, &part, nullptr, &result, 1));
           });
         }
       }
@@ -1421,6 +1456,7 @@ int main(int argc, char **argv) {
                                                        {"elementwise", test_elementwise},
                                                        {"formats", test_formats},
                                                        {"linear", test_linear},
+                                                       {"linear group", test_linear_group},
                                                        {"scatter", test_scatter},
                                                        {"losses", test_losses},
                                                        {"statistics", test_statistics},

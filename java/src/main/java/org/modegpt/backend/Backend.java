@@ -2,6 +2,7 @@ package org.modegpt.backend;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
@@ -194,6 +195,14 @@ public interface Backend extends AutoCloseable {
   /// `y = x wᵀ (+ bias)`: x F32 [N, in], w [out, in] of any float or quantised dtype, y F32 [N,
   /// out]. Chooses between the memory-bound kernel (few rows) and GEMM.
   void linear(Tensor x, Tensor w, @Nullable Tensor bias, Tensor y);
+
+  /// One of several matrices that read the same rows.
+  record Projection(Tensor weight, @Nullable Tensor bias, Tensor output) {}
+
+  /// {@link #linear} of all of them; a device may read small ones together faster.
+  default void project(Tensor x, List<Projection> projections) {
+    projections.forEach(p -> linear(x, p.weight(), p.bias(), p.output()));
+  }
 
   /// `c = alpha * op(a) op(b) + beta * c`; all F32 or all F64.
   void gemm(

@@ -6,6 +6,7 @@ import static org.modegpt.tensor.DType.I32;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
@@ -629,13 +630,25 @@ final class CheckedBackend implements Backend {
   @Override
   public void linear(Tensor x, Tensor w, @Nullable Tensor bias, Tensor y) {
     try (Check c = enter("linear")) {
-      c.input("x", x, F32, inner.operandType());
-      c.input("w", w, Check.WEIGHT);
-      c.shape("w", w, w.rows(), x.cols());
-      c.optionalVector("bias", bias, w.rows());
-      c.input("y", y, x.rows(), w.rows(), F32);
-      c.output("y", y, x, w, bias);
+      linear(c, x, w, bias, y);
       inner.linear(x, w, bias, y);
+    }
+  }
+
+  private void linear(Check c, Tensor x, Tensor w, @Nullable Tensor bias, Tensor y) {
+    c.input("x", x, F32, inner.operandType());
+    c.input("w", w, Check.WEIGHT);
+    c.shape("w", w, w.rows(), x.cols());
+    c.optionalVector("bias", bias, w.rows());
+    c.input("y", y, x.rows(), w.rows(), F32);
+    c.output("y", y, x, w, bias);
+  }
+
+  @Override
+  public void project(Tensor x, List<Projection> projections) {
+    try (Check c = enter("project")) {
+      projections.forEach(p -> linear(c, x, p.weight(), p.bias(), p.output()));
+      inner.project(x, projections);
     }
   }
 

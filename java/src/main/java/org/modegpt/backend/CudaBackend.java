@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.stream.IntStream;
@@ -247,8 +248,7 @@ final class CudaBackend extends NativeBackend {
     if (y.elements() == 0) {
       return;
     }
-    boolean few = x.rows() <= FEW_ROWS && x.dtype() == DType.F32;
-    if (x.cols() > 0 && (few || asStored(x, w))) {
+    if (x.cols() > 0 && (few(x) || asStored(x, w))) {
       super.linear(x, w, bias, y);
       return;
     }
@@ -262,6 +262,19 @@ final class CudaBackend extends NativeBackend {
     if (bias != null) {
       add(1, bias, y);
     }
+  }
+
+  @Override
+  public void project(Tensor x, List<Projection> projections) {
+    if (few(x) && x.cols() > 0 && projections.size() <= TOGETHER) {
+      together(x, projections);
+    } else {
+      super.project(x, projections);
+    }
+  }
+
+  private static boolean few(Tensor x) {
+    return x.rows() <= FEW_ROWS && x.dtype() == DType.F32;
   }
 
   /// Whether some rows are multiplied by the kernel that reads weights of any type.

@@ -18,7 +18,7 @@ import java.util.Map;
 /// these lines to the header.
 final class Kernels {
 
-  static final int ABI_VERSION = 3;
+  static final int ABI_VERSION = 4;
 
   private final SymbolLookup library;
   private final Map<String, FunctionDescriptor> descriptors = new LinkedHashMap<>();
@@ -141,8 +141,9 @@ final class Kernels {
   final MethodHandle triangle = function("mg_triangle", ADDRESS, ADDRESS, JAVA_INT);
 
   // int32_t mg_linear(mg_context *ctx, const mg_tensor *x, const mg_tensor *w, const mg_tensor
-  // *bias, mg_tensor *y);
-  final MethodHandle linear = function("mg_linear", ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS);
+  // *bias, mg_tensor *y, int32_t count);
+  final MethodHandle linear =
+      function("mg_linear", ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS, JAVA_INT);
 
   // int32_t mg_nll(mg_context *ctx, const mg_tensor *logits, const mg_tensor *targets, mg_tensor
   // *nll, mg_tensor *argmax);

@@ -7,6 +7,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.modegpt.tensor.Tensor;
 
@@ -14,8 +15,12 @@ import org.modegpt.tensor.Tensor;
 /// add memory and dense linear algebra. Trusts its arguments; {@link CheckedBackend} checks them.
 abstract class NativeBackend implements Backend {
 
-  private static final int OPERANDS = 7;
+  private static final int OPERANDS = 10;
   private static final long TENSOR_BYTES = 40;
+
+  /// `MG_LINEAR_MOST`.
+  static final int TOGETHER = 3;
+
   private static final int EINVAL = 1;
   private static final int ENOMEM = 3;
 
@@ -31,8 +36,9 @@ abstract class NativeBackend implements Backend {
   /// @param isa upper limit of the instruction set, or null for the best there is
   NativeBackend(Kernels kernels, int device, int threads, @Nullable String isa) {
     this.kernels = kernels;
+    MemorySegment array = arena.allocate(OPERANDS * TENSOR_BYTES, 8);
     for (int i = 0; i < OPERANDS; i++) {
-      operands[i] = arena.allocate(TENSOR_BYTES, 8);
+      operands[i] = array.asSlice(i * TENSOR_BYTES, TENSOR_BYTES);
     }
     MemorySegment cap = isa == null ? MemorySegment.NULL : arena.allocateFrom(isa);
     int status =
@@ -82,13 +88,14 @@ abstract class NativeBackend implements Backend {
     }
   }
 
-  /// Writes `t` into the argument structure number `slot`; the structures are reused by the next
-  /// operation.
+  /// Writes `t` into the argument structure number `slot`; the structures lie one after another and
+  /// are reused by the next operation.
   final MemorySegment operand(int slot, @Nullable Tensor t) {
+    MemorySegment s = operands[slot];
     if (t == null) {
+      s.fill((byte) 0);
       return MemorySegment.NULL;
     }
-    MemorySegment s = operands[slot];
     s.set(ADDRESS, 0, t.data());
     s.set(JAVA_LONG, 8, t.rows());
     s.set(JAVA_LONG, 16, t.cols());
@@ -281,7 +288,23 @@ abstract class NativeBackend implements Backend {
     MemorySegment b = operand(1, w);
     MemorySegment c = operand(2, bias);
     MemorySegment d = operand(3, y);
-    call("linear", () -> (int) kernels.linear.invokeExact(context, a, b, c, d));
+    call("linear", () -> (int) kernels.linear.invokeExact(context, a, b, c, d, 1));
+  }
+
+  /// The same for up to {@link #TOGETHER} matrices at once.
+  final void together(Tensor x, List<Projection> projections) {
+    MemorySegment a = operand(0, x);
+    for (int i = 0; i < projections.size(); i++) {
+      Projection p = projections.get(i);
+      operand(1 + i, p.weight());
+      operand(1 + TOGETHER + i, p.bias());
+      operand(1 + 2 * TOGETHER + i, p.output());
+    }
+    MemorySegment b = operands[1];
+    MemorySegment c = operands[1 + TOGETHER];
+    MemorySegment d = operands[1 + 2 * TOGETHER];
+    int count = projections.size();
+    call("linear", () -> (int) kernels.linear.invokeExact(context, a, b, c, d, count));
   }
 
   // ---- losses

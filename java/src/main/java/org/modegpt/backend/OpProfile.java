@@ -13,6 +13,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.modegpt.UserException;
 import org.modegpt.tensor.Tensor;
 
@@ -82,7 +83,11 @@ final class OpProfile {
 
   private synchronized void add(String op, Object[] arguments, long nanos) {
     List<Tensor> tensors =
-        Stream.of(arguments).filter(Tensor.class::isInstance).map(Tensor.class::cast).toList();
+        Stream.of(arguments)
+            .flatMap(OpProfile::flat)
+            .filter(Tensor.class::isInstance)
+            .map(Tensor.class::cast)
+            .toList();
     StringBuilder key = new StringBuilder(op);
     tensors.stream()
         .limit(2)
@@ -91,6 +96,13 @@ final class OpProfile {
     entry.calls++;
     entry.nanos += nanos;
     entry.operations += operations(op, arguments, tensors);
+  }
+
+  /// Of several matrices that read the same rows, these matrices.
+  private static Stream<?> flat(@Nullable Object argument) {
+    return argument instanceof List<?> list
+        ? list.stream().map(p -> ((Backend.Projection) p).weight())
+        : Stream.ofNullable(argument);
   }
 
   /// Multiplications and additions that the result needs; 0 for what is bound by memory.
@@ -103,6 +115,7 @@ final class OpProfile {
     double cols = first.cols();
     return switch (op) {
       case "linear" -> 2 * rows * cols * tensors.get(1).rows();
+      case "project" -> 2 * rows * cols * tensors.stream().skip(1).mapToLong(Tensor::rows).sum();
       case "gram" -> rows * cols * (cols + 1);
       case "crossGram" -> 2 * rows * cols * tensors.get(1).cols();
       case "headGram" -> 2 * rows * cols * tensors.get(1).cols();

@@ -3,6 +3,7 @@ package org.modegpt.model;
 import java.util.List;
 import org.modegpt.backend.AttentionShape;
 import org.modegpt.backend.Backend;
+import org.modegpt.backend.Backend.Projection;
 import org.modegpt.model.Design.QkNorm;
 import org.modegpt.model.Scratch.Buffer;
 import org.modegpt.tensor.DType;
@@ -268,9 +269,12 @@ public final class BlockForward implements AutoCloseable {
     Tensor input = normed(w, Role.ATTENTION_NORM, Buffer.NORM, x);
     tap.attentionInput(input);
     Tensor q = scratch.get(Buffer.Q, rows, (long) config.heads() * w.shape().qkDim());
-    backend.linear(input, w.get(Role.Q), w.optional(Role.Q_BIAS), q);
-    backend.linear(input, w.get(Role.K), w.optional(Role.K_BIAS), newKeys);
-    backend.linear(input, w.get(Role.V), w.optional(Role.V_BIAS), newValues);
+    backend.project(
+        input,
+        List.of(
+            new Projection(w.get(Role.Q), w.optional(Role.Q_BIAS), q),
+            new Projection(w.get(Role.K), w.optional(Role.K_BIAS), newKeys),
+            new Projection(w.get(Role.V), w.optional(Role.V_BIAS), newValues)));
     if (design.qkNorm() != QkNorm.NONE) {
       tap.unnormedQueriesAndKeys(q, newKeys);
       LayerAttention layer = w.shape().attention();
@@ -298,16 +302,17 @@ public final class BlockForward implements AutoCloseable {
   private void mlp(BlockWeights w, Tensor x, Tensor input, BlockTap tap) {
     long rows = x.rows();
     Tensor inner = scratch.get(Buffer.UP, rows, w.shape().mlpWidth());
-    backend.linear(input, w.get(Role.UP), w.optional(Role.UP_BIAS), inner);
+    Projection up = new Projection(w.get(Role.UP), w.optional(Role.UP_BIAS), inner);
     if (design.gated()) {
       Tensor gate = scratch.get(Buffer.GATE, rows, w.shape().mlpWidth());
-      backend.linear(input, w.get(Role.GATE), w.optional(Role.GATE_BIAS), gate);
-      Tensor up = inner;
-      if (backend.operandType(rows) != up.dtype()) {
+      backend.project(
+          input, List.of(up, new Projection(w.get(Role.GATE), w.optional(Role.GATE_BIAS), gate)));
+      if (backend.operandType(rows) != inner.dtype()) {
         inner = scratch.get(Buffer.INNER, backend.operandType(rows), rows, w.shape().mlpWidth());
       }
-      backend.gatedActivation(gate, up, design.activation(), inner);
+      backend.gatedActivation(gate, up.output(), design.activation(), inner);
     } else {
+      backend.project(input, List.of(up));
       backend.activation(inner, design.activation());
     }
     tap.mlpInner(inner);

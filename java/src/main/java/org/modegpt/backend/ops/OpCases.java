@@ -14,8 +14,10 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.random.RandomGenerator;
+import java.util.stream.IntStream;
 import org.modegpt.backend.Activation;
 import org.modegpt.backend.AttentionShape;
+import org.modegpt.backend.Backend;
 import org.modegpt.tensor.DType;
 import org.modegpt.tensor.Tensor;
 
@@ -534,6 +536,31 @@ public final class OpCases {
         out(F32, n, out));
   }
 
+  /// Two or three matrices that read the same rows, the second without a bias.
+  public static OpCase project(DType weights, long n, long in, long... outs) {
+    int count = outs.length;
+    Operand[] operands = new Operand[1 + 3 * count];
+    operands[0] = in(F32, n, in, NORMAL);
+    for (int i = 0; i < count; i++) {
+      operands[1 + i] = in(weights, outs[i], in, NORMAL);
+      operands[1 + count + i] = in(F32, 1, outs[i], NORMAL);
+      operands[1 + 2 * count + i] = out(F32, n, outs[i]);
+    }
+    return OpCase.of(
+        "project",
+        "",
+        Bound.sum(1e-6, "float32 sums").rounded(),
+        (b, t) ->
+            b.project(
+                t[0],
+                IntStream.range(0, count)
+                    .mapToObj(i ->
+                        new Backend.Projection(
+                            t[1 + i], i == 1 ? null : t[1 + count + i], t[1 + 2 * count + i]))
+                    .toList()),
+        operands);
+  }
+
   /// `c = 0.5 op(a) op(b) + beta c`.
   public static OpCase gemm(
       DType dtype, boolean transA, boolean transB, double beta, long m, long n, long k) {
@@ -633,6 +660,8 @@ public final class OpCases {
           cases.add(linear(dtype, n % 2 == 0, n, d, 37));
         }
         cases.add(linear(dtype, true, 17, d, 3).padded(4));
+        cases.add(project(dtype, 1, d, 37, 5, 12).padded(4));
+        cases.add(project(dtype, 3, d, 9, 40));
       }
     }
     if (!dtype.quantised()) {
