@@ -37,12 +37,15 @@ final class ModelRun implements AutoCloseable {
     FAIL
   }
 
+  /// Items whose requests are turned into tokens side by side, between two looks at whether to
+  /// stop.
+  private static final int ENCODED_TOGETHER = 256;
+
   private final Transformer model;
   private final Backend backend;
   private final DataFolders folders;
   private final TooLong tooLong;
   private final ResultCache cache;
-  private final RequestEncoder encoder;
   private @Nullable Scorer scorer;
   private @Nullable Generator generator;
 
@@ -57,7 +60,6 @@ final class ModelRun implements AutoCloseable {
     this.backend = backend;
     this.folders = folders;
     this.tooLong = tooLong;
-    this.encoder = new RequestEncoder(model.directory().tokenizer(), model.config());
     this.cache = ResultCache.open(cacheFile);
   }
 
@@ -100,20 +102,28 @@ final class ModelRun implements AutoCloseable {
     if (task.type() == OutputType.PERPLEXITY) {
       return blocks(task);
     }
+    List<Item> items = ItemBuilder.build(task, folders);
     List<Asked> asked = new ArrayList<>();
-    for (Item item : ItemBuilder.build(task, folders)) {
+    for (int from = 0; from < items.size(); from += ENCODED_TOGETHER) {
       Progress.checkCancelled();
-      try {
-        asked.add(new Asked(item, encode(task, item)));
-      } catch (UserException e) {
-        throw new UserException(
-            "task " + task.name() + ": " + item.place() + ": " + e.getMessage(), e);
-      }
+      int to = Math.min(items.size(), from + ENCODED_TOGETHER);
+      asked.addAll(
+          items.subList(from, to).parallelStream().map(item -> asked(task, item)).toList());
     }
     return asked;
   }
 
+  private Asked asked(TaskDefinition task, Item item) {
+    try {
+      return new Asked(item, encode(task, item));
+    } catch (UserException e) {
+      throw new UserException(
+          "task " + task.name() + ": " + item.place() + ": " + e.getMessage(), e);
+    }
+  }
+
   private List<Encoded> encode(TaskDefinition task, Item item) {
+    RequestEncoder encoder = new RequestEncoder(model.directory().tokenizer(), model.config());
     return switch (task.type()) {
       case GENERATE_UNTIL ->
           List.of(encoder.prompt(item.requests().getFirst().context(), room(task)));

@@ -15,7 +15,7 @@ import org.modegpt.text.Tokenizer;
 /// without those of the context alone, the tokenizer adds the special tokens it adds by default, an
 /// empty context stands for the first token, and what does not fit the model is cut from the left.
 ///
-/// Not thread-safe: it remembers the last context.
+/// One for each item: it remembers the last context, and is not thread-safe.
 final class RequestEncoder {
 
   /// A continuation to score, in tokens.
