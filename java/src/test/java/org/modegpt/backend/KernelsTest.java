@@ -80,6 +80,7 @@ class KernelsTest {
   void numbersAgree() throws IOException {
     String header = header();
     assertThat(constant(header, "MG_ABI_VERSION")).isEqualTo(Kernels.ABI_VERSION);
+    assertThat(constant(header, "MG_LINEAR_MOST")).isEqualTo(NativeBackend.TOGETHER);
     for (DType dtype : DType.values()) {
       assertThat(constant(header, "MG_" + dtype)).as(dtype.name()).isEqualTo(dtype.code());
     }

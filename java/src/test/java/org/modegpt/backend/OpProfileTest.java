@@ -29,15 +29,29 @@ class OpProfileTest {
       backend.linear(x, w, null, y);
       backend.linear(x, w, null, y);
       backend.fillZero(y);
+      Backend.Projection projection = new Backend.Projection(w, null, y);
+      backend.project(x, List.of(projection, projection));
       assertThrows(IllegalArgumentException.class, () -> backend.linear(w, x, null, y));
     }
     List<String> lines = Files.readAllLines(file);
-    assertEquals(4, lines.size(), lines.toString());
+    assertEquals(5, lines.size(), lines.toString());
+    assertTrue(lines.toString().contains("project F32[3,8] F32[5,8]"));
     String[] linear =
         lines.stream().filter(l -> l.contains("linear")).findFirst().orElseThrow().split("\t", -1);
     assertEquals("2", linear[1]);
     assertEquals("linear F32[3,8] F32[5,8]", linear[4]);
     assertTrue(lines.getLast().contains("all operations"));
+  }
+
+  @Test
+  void projectionsCountAllTheirMatrices() {
+    try (Arena arena = Arena.ofConfined()) {
+      Tensor x = Tensor.allocate(arena, DType.F32, 3, 8);
+      Tensor w = Tensor.allocate(arena, DType.F32, 5, 8);
+      Tensor v = Tensor.allocate(arena, DType.F32, 7, 8);
+      assertEquals(
+          2 * 3 * 8 * (5 + 7), OpProfile.operations("project", new Object[0], List.of(x, w, v)));
+    }
   }
 
   @Test
