@@ -601,7 +601,7 @@ void test_linear_group() {
   for (int64_t rows : {1, 2, 3, 8, 9}) {
     for (const auto &dtypes : {std::array<int, 3>{MG_BF16, MG_BF16, MG_BF16}, {MG_BF16, MG_F32, MG_F32}, {MG_F16, MG_F16, MG_F32}}) {
       for (int64_t in : {256, 37}) {
-        const int64_t outs[] = {70, 1, 129};
+        const int64_t outs[] = {70, 13, 129}; // one number may happen to be near 0, where no error is small
         Mat x(rows, in);
         x.random();
         std::deque<Mat> w, b, y;
