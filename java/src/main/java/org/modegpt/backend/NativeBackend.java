@@ -91,11 +91,10 @@ abstract class NativeBackend implements Backend {
   /// Writes `t` into the argument structure number `slot`; the structures lie one after another and
   /// are reused by the next operation.
   final MemorySegment operand(int slot, @Nullable Tensor t) {
-    MemorySegment s = operands[slot];
     if (t == null) {
-      s.fill((byte) 0);
       return MemorySegment.NULL;
     }
+    MemorySegment s = operands[slot];
     s.set(ADDRESS, 0, t.data());
     s.set(JAVA_LONG, 8, t.rows());
     s.set(JAVA_LONG, 16, t.cols());
@@ -284,11 +283,7 @@ abstract class NativeBackend implements Backend {
   /// For few rows, where the time is that of reading `w` once.
   @Override
   public void linear(Tensor x, Tensor w, @Nullable Tensor bias, Tensor y) {
-    MemorySegment a = operand(0, x);
-    MemorySegment b = operand(1, w);
-    MemorySegment c = operand(2, bias);
-    MemorySegment d = operand(3, y);
-    call("linear", () -> (int) kernels.linear.invokeExact(context, a, b, c, d, 1));
+    together(x, List.of(new Projection(w, bias, y)));
   }
 
   /// The same for up to {@link #TOGETHER} matrices at once.
@@ -297,7 +292,11 @@ abstract class NativeBackend implements Backend {
     for (int i = 0; i < projections.size(); i++) {
       Projection p = projections.get(i);
       operand(1 + i, p.weight());
-      operand(1 + TOGETHER + i, p.bias());
+      if (p.bias() == null) {
+        operands[1 + TOGETHER + i].fill((byte) 0); // without data: none
+      } else {
+        operand(1 + TOGETHER + i, p.bias());
+      }
       operand(1 + 2 * TOGETHER + i, p.output());
     }
     MemorySegment b = operands[1];

@@ -44,6 +44,7 @@ final class ModelRun implements AutoCloseable {
   private final Transformer model;
   private final Backend backend;
   private final DataFolders folders;
+  private final RequestEncoder encoder;
   private final TooLong tooLong;
   private final ResultCache cache;
   private @Nullable Scorer scorer;
@@ -59,6 +60,7 @@ final class ModelRun implements AutoCloseable {
     this.model = model;
     this.backend = backend;
     this.folders = folders;
+    this.encoder = new RequestEncoder(model.directory().tokenizer(), model.config());
     this.tooLong = tooLong;
     this.cache = ResultCache.open(cacheFile);
   }
@@ -123,13 +125,11 @@ final class ModelRun implements AutoCloseable {
   }
 
   private List<Encoded> encode(TaskDefinition task, Item item) {
-    RequestEncoder encoder = new RequestEncoder(model.directory().tokenizer(), model.config());
     return switch (task.type()) {
       case GENERATE_UNTIL ->
           List.of(encoder.prompt(item.requests().getFirst().context(), room(task)));
       case LOGLIKELIHOOD_ROLLING -> encoder.rolling(item.requests().getFirst().continuation());
-      default ->
-          item.requests().stream().map(r -> encoder.pair(r.context(), r.continuation())).toList();
+      default -> encoder.pairs(item.requests());
     };
   }
 

@@ -2,12 +2,15 @@ package org.modegpt.evaluate;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalInt;
 import java.util.stream.IntStream;
 import org.modegpt.UserException;
 import org.modegpt.model.ModelConfig;
 import org.modegpt.model.Packing;
+import org.modegpt.tasks.Item.Request;
 import org.modegpt.text.Tokenizer;
 
 /// Turns requests into tokens as lm-evaluation-harness's Hugging Face model does: spaces at the end
@@ -15,7 +18,7 @@ import org.modegpt.text.Tokenizer;
 /// without those of the context alone, the tokenizer adds the special tokens it adds by default, an
 /// empty context stands for the first token, and what does not fit the model is cut from the left.
 ///
-/// One for each item: it remembers the last context, and is not thread-safe.
+/// Thread-safe.
 final class RequestEncoder {
 
   /// A continuation to score, in tokens.
@@ -31,8 +34,6 @@ final class RequestEncoder {
   private final int vocabSize;
   private final OptionalInt first;
   private final String firstText;
-  private String lastContext = "";
-  private int[] lastIds = {};
 
   RequestEncoder(Tokenizer tokenizer, ModelConfig config) {
     this.tokenizer = tokenizer;
@@ -50,8 +51,14 @@ final class RequestEncoder {
             "the model has neither a BOS nor an EOS token to start with; name one in tokenizer_config.json"));
   }
 
-  /// A continuation after a context.
-  Encoded pair(String context, String continuation) {
+  /// Continuations after their contexts; a context that several share is turned into tokens once.
+  List<Encoded> pairs(List<Request> requests) {
+    Map<String, int[]> contexts = new HashMap<>();
+    return requests.stream().map(r -> pair(r.context(), r.continuation(), contexts)).toList();
+  }
+
+  /// @param contexts in tokens, as far as they are known
+  private Encoded pair(String context, String continuation, Map<String, int[]> contexts) {
     if (context.isEmpty()) {
       int[] ids = requireTokens(tokenizer.encode(continuation), continuation);
       return ids[0] == first() && ids.length > 1
@@ -61,7 +68,7 @@ final class RequestEncoder {
     String stripped = context.stripTrailing();
     String rest = context.substring(stripped.length()) + continuation;
     int[] whole = encode(stripped + rest);
-    int[] before = context(stripped);
+    int[] before = contexts.computeIfAbsent(stripped, this::encode);
     if (before.length == 0) {
       return fit(new int[] {first()}, requireTokens(whole, rest));
     }
@@ -132,14 +139,6 @@ final class RequestEncoder {
           "the tokenizer gives token %d, outside the model's vocabulary of %d: it belongs to another model"
               .formatted(id, vocabSize));
     }
-  }
-
-  private int[] context(String text) {
-    if (!text.equals(lastContext)) {
-      lastIds = encode(text);
-      lastContext = text;
-    }
-    return lastIds;
   }
 
   /// With special tokens, unless the text has its own.
