@@ -2,9 +2,8 @@ package org.modegpt.calibrate;
 
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
-import java.util.Collections;
+import java.util.Arrays;
 import java.util.List;
-import java.util.Random;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import org.modegpt.Progress;
@@ -24,23 +23,19 @@ import org.modegpt.tensor.Tensor;
 /// Sequences of the model's own, a share of which makes what is kept depend less on the text that
 /// was given.
 ///
-/// The model first writes short spans, each from a token taken at random from all that occur in the
-/// text at hand: they call on units that text of one kind leaves idle (an encyclopedia has no
-/// "contact us"). Then every token of spans put one after another is drawn anew after the tokens
-/// before it: what is read is likely word by word and yet hardly a text, as much of what a model
-/// meets elsewhere is to it.
+/// Half of them are given text with every token drawn anew after the tokens before it: what is read
+/// is likely word by word and yet hardly a text, as much of what a model meets elsewhere is to it.
+/// The other half the model writes in short spans, each from a token taken at random from all that
+/// occur in the text: they call on units that text of one kind leaves idle (an encyclopedia has no
+/// "contact us").
 public final class OwnText {
   /// Long enough for the prediction to come from context, short enough for many beginnings.
   static final int SPAN = 32;
 
-  /// Writing goes token by token and takes far longer than drawing anew, so a span is used so
-  /// often.
-  static final int USES = 4;
-
   private OwnText() {}
 
   /// The same number of sequences, of which an evenly spread share makes way for the model's own;
-  /// these come last.
+  /// these come last, those that were drawn anew first.
   ///
   /// @param dense blocks, which may be used again afterwards
   /// @param sequences equally long
@@ -54,26 +49,48 @@ public final class OwnText {
       long seed,
       Progress progress) {
     List<int[]> result = new ArrayList<>();
+    List<int[]> replaced = new ArrayList<>();
     for (int i = 0; i < sequences.size(); i++) {
-      if (Math.floor((i + 1) * share) == Math.floor(i * share)) {
-        result.add(sequences.get(i));
-      }
+      boolean stays = Math.floor((i + 1) * share) == Math.floor(i * share);
+      (stays ? result : replaced).add(sequences.get(i));
     }
-    int own = sequences.size() - result.size();
-    if (own == 0) {
-      return sequences;
+    int anew = replaced.size() / 2;
+    if (anew > 0) {
+      result.addAll(redrawn(model, backend, dense, replaced.subList(0, anew), seed + 3, progress));
     }
+    int written = replaced.size() - anew;
+    if (written > 0) {
+      result.addAll(written(model, backend, dense, sequences, written, seed, progress));
+    }
+    return result;
+  }
+
+  /// `count` sequences as long as the given ones, of spans one after another.
+  private static List<int[]> written(
+      Transformer model,
+      Backend backend,
+      DenseBlocks dense,
+      List<int[]> sequences,
+      int count,
+      long seed,
+      Progress progress) {
     int length = sequences.getFirst().length;
     int span = Math.min(SPAN, length);
-    int needed = own * Math.ceilDiv(length, span);
-    int[] first = beginnings(sequences, Math.ceilDiv(needed, USES), seed);
+    int each = Math.ceilDiv(length, span);
+    int[] first = beginnings(sequences, count * each, seed);
     int[][] spans;
     try (SpanWriter writer = new SpanWriter(backend, model, dense)) {
       spans = writer.write(first, span, seed + 1, progress);
     }
-    List<int[]> texts = arranged(spans, own, length, seed + 2);
-    result.addAll(redrawn(model, backend, dense, texts, seed + 3, progress));
-    return result;
+    List<int[]> texts = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      texts.add(
+          Arrays.stream(spans, i * each, (i + 1) * each)
+              .flatMapToInt(IntStream::of)
+              .limit(length)
+              .toArray());
+    }
+    return texts;
   }
 
   /// Tokens of the text, each kind as likely as any other.
@@ -81,26 +98,6 @@ public final class OwnText {
     int[] kinds = sequences.stream().flatMapToInt(IntStream::of).distinct().sorted().toArray();
     SplittableRandom random = new SplittableRandom(seed);
     return IntStream.generate(() -> kinds[random.nextInt(kinds.length)]).limit(count).toArray();
-  }
-
-  /// Sequences of all spans, again and again in another order.
-  private static List<int[]> arranged(int[][] spans, int count, int length, long seed) {
-    Random random = new Random(seed);
-    List<int[]> order = new ArrayList<>();
-    List<int[]> texts = new ArrayList<>();
-    for (int i = 0; i < count; i++) {
-      int[] text = new int[length];
-      for (int at = 0; at < length; at += spans[0].length) {
-        if (order.isEmpty()) {
-          order.addAll(List.of(spans));
-          Collections.shuffle(order, random);
-        }
-        int[] span = order.removeLast();
-        System.arraycopy(span, 0, text, at, Math.min(span.length, length - at));
-      }
-      texts.add(text);
-    }
-    return texts;
   }
 
   /// The texts with every token but the first drawn anew after those before it.

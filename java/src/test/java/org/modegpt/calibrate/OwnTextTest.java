@@ -65,9 +65,13 @@ class OwnTextTest {
     }
     Set<Integer> kinds =
         sequences.stream().flatMapToInt(IntStream::of).boxed().collect(Collectors.toSet());
-    for (int[] own : drawn.subList(6, 9)) {
-      assertThat(own).hasSize(LENGTH);
-      assertThat(kinds).contains(own[0]);
+    List<int[]> own = drawn.subList(6, 9);
+    assertThat(own).allSatisfy(text -> assertThat(text).hasSize(LENGTH));
+    assertThat(own.getFirst()[0]).isEqualTo(sequences.get(2)[0]);
+    for (int[] spans : own.subList(1, 3)) {
+      for (int at = 0; at < LENGTH; at += OwnText.SPAN) {
+        assertThat(kinds).contains(spans[at]);
+      }
     }
   }
 
