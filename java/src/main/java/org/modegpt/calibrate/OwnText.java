@@ -118,7 +118,7 @@ public final class OwnText {
         try (Ahead<BlockWeights>.Loaded block = blocks.get(layer)) {
           pass.block(block.value(), StreamingPass.LayerTap.NONE);
         }
-        progress.update("writing", layer + 1, layers, "layer");
+        progress.update("redrawing", layer + 1, layers, "layer");
       }
       long rows = pass.stream().rows();
       Tensor ids = backend.allocate(call, DType.I32, 1, rows);
