@@ -59,7 +59,7 @@ class MetricsPortTest {
         assertThat(metrics)
             .containsPattern("modegpt_run_up\\{kind=\"calibrate\",.*} 1\\.0")
             .containsPattern(
-                "modegpt_run_progress_ratio\\{.*phase=\"(writing|gradients|calibrate)\".*} [01]\\.\\d+")
+                "modegpt_run_progress_ratio\\{.*phase=\"(redrawing|writing|gradients|calibrate)\".*} [01]\\.\\d+")
             .contains("modegpt_run_resident_memory_bytes{", "modegpt_run_cpu_cores{");
         job.destroy();
         assertThat(job.waitFor()).isNotZero();
