@@ -172,14 +172,8 @@ public final class Calibrator {
     try (DenseBlocks dense = new DenseBlocks(backend, model)) {
       CalibrationData data =
           asked.withSequences(
-              OwnText.of(
-                  model,
-                  backend,
-                  dense,
-                  asked.sequences(),
-                  asked.ownText(),
-                  asked.seed(),
-                  progress));
+              new OwnText(model, backend, dense, progress)
+                  .mixed(asked.sequences(), asked.ownText(), asked.seed()));
       if (gradients != null) {
         gradients.forth(dense, data.sequences(), progress);
         gradients.back(dense, asked.seed(), progress);

@@ -28,26 +28,18 @@ import org.modegpt.tensor.Tensor;
 /// The other half the model writes in short spans, each from a token taken at random from all that
 /// occur in the text: they call on units that text of one kind leaves idle (an encyclopedia has no
 /// "contact us").
-public final class OwnText {
+///
+/// @param dense blocks, which may be used again afterwards
+public record OwnText(Transformer model, Backend backend, DenseBlocks dense, Progress progress) {
   /// Long enough for the prediction to come from context, short enough for many beginnings.
   static final int SPAN = 32;
-
-  private OwnText() {}
 
   /// The same number of sequences, of which an evenly spread share makes way for the model's own;
   /// these come last, those that were drawn anew first.
   ///
-  /// @param dense blocks, which may be used again afterwards
   /// @param sequences equally long
   /// @param share in `[0, 1]`
-  public static List<int[]> of(
-      Transformer model,
-      Backend backend,
-      DenseBlocks dense,
-      List<int[]> sequences,
-      double share,
-      long seed,
-      Progress progress) {
+  public List<int[]> mixed(List<int[]> sequences, double share, long seed) {
     List<int[]> result = new ArrayList<>();
     List<int[]> replaced = new ArrayList<>();
     for (int i = 0; i < sequences.size(); i++) {
@@ -56,24 +48,17 @@ public final class OwnText {
     }
     int anew = replaced.size() / 2;
     if (anew > 0) {
-      result.addAll(redrawn(model, backend, dense, replaced.subList(0, anew), seed + 3, progress));
+      result.addAll(redrawn(replaced.subList(0, anew), seed + 3));
     }
     int written = replaced.size() - anew;
     if (written > 0) {
-      result.addAll(written(model, backend, dense, sequences, written, seed, progress));
+      result.addAll(written(sequences, written, seed));
     }
     return result;
   }
 
   /// `count` sequences as long as the given ones, of spans one after another.
-  private static List<int[]> written(
-      Transformer model,
-      Backend backend,
-      DenseBlocks dense,
-      List<int[]> sequences,
-      int count,
-      long seed,
-      Progress progress) {
+  private List<int[]> written(List<int[]> sequences, int count, long seed) {
     int length = sequences.getFirst().length;
     int span = Math.min(SPAN, length);
     int each = Math.ceilDiv(length, span);
@@ -101,13 +86,7 @@ public final class OwnText {
   }
 
   /// The texts with every token but the first drawn anew after those before it.
-  static List<int[]> redrawn(
-      Transformer model,
-      Backend backend,
-      DenseBlocks dense,
-      List<int[]> texts,
-      long seed,
-      Progress progress) {
+  List<int[]> redrawn(List<int[]> texts, long seed) {
     int layers = model.config().layers();
     try (Arena call = Arena.ofShared();
         Ahead<BlockWeights> blocks = dense.forth();

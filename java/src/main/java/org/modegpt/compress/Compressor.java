@@ -130,7 +130,7 @@ public final class Compressor {
   private List<int[]> mixed(List<int[]> text, Recipe recipe, Progress progress) {
     double share = recipe.calibration().ownText();
     try (DenseBlocks dense = new DenseBlocks(backend, model)) {
-      return OwnText.of(model, backend, dense, text, share, recipe.seed(), progress);
+      return new OwnText(model, backend, dense, progress).mixed(text, share, recipe.seed());
     }
   }
 

@@ -96,7 +96,8 @@ final class MeasuredAllocation implements AutoCloseable {
   /// What is measured on is of the same kind as what the statistics were gathered on.
   private List<int[]> mixed(List<int[]> sequences) {
     double share = recipe.calibration().ownText();
-    return OwnText.of(model, backend, dense, sequences, share, recipe.seed() + 1, Progress.SILENT);
+    return new OwnText(model, backend, dense, Progress.SILENT)
+        .mixed(sequences, share, recipe.seed() + 1);
   }
 
   /// The ranks for `target` matrix parameters to keep. Curves of the first round serve every

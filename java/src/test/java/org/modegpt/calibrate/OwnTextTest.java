@@ -52,7 +52,7 @@ class OwnTextTest {
 
   private static List<int[]> mixed(double share, long seed) {
     try (DenseBlocks dense = new DenseBlocks(backend, model)) {
-      return OwnText.of(model, backend, dense, sequences, share, seed, Progress.SILENT);
+      return new OwnText(model, backend, dense, Progress.SILENT).mixed(sequences, share, seed);
     }
   }
 
@@ -99,7 +99,8 @@ class OwnTextTest {
   @Test
   void tokensAreDrawnAnewAfterTheTextBeforeThem() {
     try (DenseBlocks dense = new DenseBlocks(backend, model)) {
-      assertDrawn(sequences, OwnText.redrawn(model, backend, dense, sequences, 7, Progress.SILENT));
+      assertDrawn(
+          sequences, new OwnText(model, backend, dense, Progress.SILENT).redrawn(sequences, 7));
     }
   }
 
